@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
 PROJECT = Path(__file__).resolve().parent.parent
 BOOTSTRAP = PROJECT / "requirements" / "bootstrap.txt"
@@ -124,12 +124,13 @@ def parse_pip_configuration(listing: str) -> dict[str, str]:
     return {setting: value for setting, (_, value) in found.items()}
 
 
-def uv_environment(python: Path) -> dict[str, str]:
-    """Return the environment in which uv follows the configuration of that interpreter's pip."""
+def uv_environment(python: Path, *, ignored: Collection[str] = ()) -> dict[str, str]:
+    """Return the environment in which uv follows the configuration of that interpreter's pip, less ignored settings."""
     listing = subprocess.run(  # noqa: S603
         [python, "-m", "pip", "config", "list"], check=True, capture_output=True, text=True, timeout=60
     ).stdout
-    return {**os.environ, **uv_settings(parse_pip_configuration(listing), os.environ)}
+    settings = {name: value for name, value in parse_pip_configuration(listing).items() if name not in ignored}
+    return {**os.environ, **uv_settings(settings, os.environ)}
 
 
 def run(what: str, command: list[str | Path], **options: object) -> None:
