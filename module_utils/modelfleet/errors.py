@@ -6,6 +6,12 @@ response. Every error names the offending thing, says what is wrong, and says wh
 
 from __future__ import annotations
 
+import sys
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 
 class ModelfleetError(Exception):
     """Base of every expected failure.
@@ -50,16 +56,15 @@ class InvalidInput(ModelfleetError):
 
 
 class MissingDependency(ModelfleetError):
-    """A third-party library is not installed for the interpreter in use."""
+    """Something that role ``host`` installs is not there for the interpreter in use."""
 
     code = "MISSING_DEPENDENCY"
 
-    def __init__(self, library: str, needed_for: str) -> None:
-        self.library = library
+    def __init__(self, dependency: str, needed_for: str) -> None:
         super().__init__(
-            f"Python library {library}",
-            f"is not installed, and {needed_for} needs it",
-            "run playbooks/deploy.yml, whose role host lays an environment that has it",
+            dependency,
+            f"is not installed for {sys.executable}, and {needed_for} needs it",
+            "run playbooks/deploy.yml: its role host lays an environment that has it",
         )
 
 
@@ -106,6 +111,12 @@ class SourceChanged(ModelfleetError):
 
     code = "CHANGED"
     retryable = True
+
+
+class VersionOverwritten(ModelfleetError):
+    """A published version was replaced in the repository: versions never change, a new one gets a new number."""
+
+    code = "OVERWRITTEN"
 
 
 class DigestMismatch(ModelfleetError):
@@ -168,3 +179,20 @@ class ProbeFailed(ModelfleetError):
     """A served model answered, but not as expected."""
 
     code = "PROBE_FAILED"
+
+
+def rebuilt(data: Mapping[str, Any]) -> ModelfleetError:
+    """Return the error that ``as_dict`` gave as plain data.
+
+    A reason of a class that carries more than the common parts, or an unknown one, comes back as the base class with
+    that reason.
+
+    Raises:
+        KeyError: the data has no code, subject or problem.
+    """
+    code = str(data["code"])
+    known = {kind.code: kind for kind in ModelfleetError.__subclasses__() if kind.__init__ is ModelfleetError.__init__}
+    error = known.get(code, ModelfleetError)(str(data["subject"]), str(data["problem"]), str(data.get("remedy", "")))
+    error.code = code
+    error.retryable = bool(data.get("retryable", error.retryable))
+    return error
