@@ -34,21 +34,24 @@ def pool() -> pool_module.DescriptorPool:
     """Return the private descriptor pool that holds every message of the API.
 
     Raises:
-        MissingDependency: protobuf is not installed.
-        InvalidInput: the descriptor set is missing or unreadable.
+        MissingDependency: protobuf or the descriptor set is not installed.
+        InvalidInput: the descriptor set is unreadable.
     """
     try:
         from google.protobuf import any_pb2, descriptor_pb2, descriptor_pool, wrappers_pb2  # noqa: PLC0415
+        from google.protobuf.message import DecodeError  # noqa: PLC0415
     except ImportError as error:
-        raise MissingDependency("protobuf", "talking to TensorFlow Serving") from error
+        raise MissingDependency("Python library protobuf", "talking to TensorFlow Serving") from error
     path = protos_path()
     try:
         files = descriptor_pb2.FileDescriptorSet.FromString(path.read_bytes())
-    except (OSError, ValueError) as error:
+    except FileNotFoundError as error:
+        raise MissingDependency(f"descriptor set {path}", "talking to TensorFlow Serving") from error
+    except (OSError, DecodeError) as error:
         raise InvalidInput(
             str(path),
             f"TensorFlow Serving's message descriptors cannot be read ({error})",
-            "run playbooks/deploy.yml, whose role host lays them",
+            "delete the file and run playbooks/deploy.yml: its role host lays it again",
         ) from error
     result = descriptor_pool.DescriptorPool()
     present = {file.name for file in files.file}

@@ -1,0 +1,371 @@
+"""The planner of one node: from what is wanted and what is, to the next single action.
+
+Everything here is pure. :mod:`.node` observes a real node and carries the actions out. The order that keeps models
+alive is ``{old} -> {old, new} -> new AVAILABLE -> labels move -> {new} -> old END -> prune``:
+
+* The server must never see a list that lacks a version it serves together with a version that is not AVAILABLE yet:
+  if the new one failed, the old one could not be wanted again (TensorFlow Serving parks such a wish for ever).
+* Labels are checked before anything loads, so they move in a reload of their own.
+* A version that failed is taken out of the list before it is tried again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Mapping
+
+from .errors import GuardRefused, ModelfleetError
+from .manifest import Desired, DesiredModel
+from .models_config import ModelEntry, ModelsConfig
+from .status import ServingState, VersionStatus
+
+#: A version of a model.
+Key = tuple[str, int]
+
+#: Where the fleet merely tracks a repository, a round may remove at most this share of the configured models ...
+SHRINK_SHARE = 0.5
+#: ... unless it removes no more models than this.
+SHRINK_FLOOR = 2
+
+
+@dataclass(frozen=True)
+class Sent:
+    """The configuration that this process sent last, and what was already failed at that moment.
+
+    Attributes:
+        config: What was sent.
+        failed_before: Versions that the server showed as failed when the list was sent. Their old failure stays
+            visible until the server takes the new list over, so it says nothing about the new attempt yet.
+    """
+
+    config: ModelsConfig
+    failed_before: frozenset[Key] = frozenset()
+
+
+@dataclass(frozen=True)
+class Observation:
+    """All that the planner looks at.
+
+    Attributes:
+        base_path: The directory below which each model has its own, as the server sees it.
+        desired: What this node should serve.
+        disk: Complete versions on this node.
+        quarantined: Versions set aside, with the reason.
+        config: The models.config on disk; None when there is none.
+        serving: The server's versions and states by model; None when no server answers.
+        labels: What the server resolves for each configured or desired label.
+        sent: The last configuration sent by this process; None when it sent none.
+        good: Versions that were AVAILABLE on this node at some time.
+        store_present: Whether the store's directory exists.
+        allow_empty: Whether a configuration without models may replace one that serves.
+        allow_shrink: Whether many tracked models may disappear in one round.
+    """
+
+    base_path: str
+    desired: Desired
+    disk: Mapping[str, frozenset[int]]
+    quarantined: Mapping[Key, str] = field(default_factory=dict)
+    config: ModelsConfig | None = None
+    serving: Mapping[str, Mapping[int, VersionStatus]] | None = None
+    labels: Mapping[tuple[str, str], int | None] = field(default_factory=dict)
+    sent: Sent | None = None
+    good: Mapping[str, frozenset[int]] = field(default_factory=dict)
+    store_present: bool = True
+    allow_empty: bool = False
+    allow_shrink: bool = False
+
+
+@dataclass(frozen=True)
+class Action:
+    """The next step; ``reason`` says why in one line."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class Configure(Action):
+    """Write this models.config, then send it."""
+
+    config: ModelsConfig
+
+
+@dataclass(frozen=True)
+class Send(Action):
+    """Send the models.config that is on disk: the server does not follow it."""
+
+    config: ModelsConfig
+
+
+@dataclass(frozen=True)
+class Quarantine(Action):
+    """Set these versions aside, each with the server's message."""
+
+    failures: Mapping[Key, str]
+
+
+@dataclass(frozen=True)
+class Wait(Action):
+    """Look again later.
+
+    Attributes:
+        loading: Versions the server is still loading; they are given up at the load deadline.
+        unsettled: Whether the server does not show the list it was sent yet.
+    """
+
+    loading: frozenset[Key]
+    unsettled: bool
+
+
+@dataclass(frozen=True)
+class AwaitServer(Action):
+    """No server answers; the file is as it should be for its start."""
+
+
+@dataclass(frozen=True)
+class Freeze(Action):
+    """Do nothing until a person has looked: the next step would take models away."""
+
+    error: ModelfleetError
+
+
+@dataclass(frozen=True)
+class Settled(Action):
+    """Nothing is left to do."""
+
+
+def next_action(o: Observation) -> Action:
+    """Return the next single action for the node."""
+    refused = guard(o)
+    if refused is not None:
+        return Freeze(refused.problem, refused)
+    failures = _new_failures(o)
+    if failures:
+        named = ", ".join(f"{model} version {version}" for model, version in sorted(failures))
+        return Quarantine(f"failed to load: {named}", failures)
+    goal = next_config(o)
+    if o.config is None or goal != o.config:
+        return Configure(_why(o, goal), goal)
+    if o.serving is None:
+        return AwaitServer("no server answers")
+    return _compare_with_server(o, o.serving, goal)
+
+
+def guard(o: Observation) -> GuardRefused | None:
+    """Return why this node must not be changed now, or None.
+
+    Only the disappearance of something that is configured is guarded; adding is always safe.
+    """
+    configured = set(o.config.entries) if o.config else set()
+    if not configured:
+        return None
+    if not o.store_present or not any(o.disk.get(model) for model in configured):
+        return GuardRefused(
+            o.base_path,
+            "holds none of the configured models: it vanished, or it is not mounted",
+            "mount it again; nothing is unloaded until then",
+        )
+    removed = configured - _kept_names(o)
+    if removed == configured and not o.allow_empty:
+        return GuardRefused(
+            "desired state",
+            f"names none of the {len(configured)} configured models",
+            "correct the repository or the manifest, or allow an empty configuration explicitly (allow_empty)",
+        )
+    too_many = len(removed) > max(SHRINK_FLOOR, SHRINK_SHARE * len(configured))
+    if o.desired.tracked and too_many and not o.allow_shrink:
+        return GuardRefused(
+            "desired state",
+            f"{len(removed)} of {len(configured)} models disappeared from the repository at once",
+            "restore them there, or allow it explicitly (allow_shrink)",
+        )
+    return None
+
+
+def next_config(o: Observation) -> ModelsConfig:
+    """Return the configuration to be in force next: the goal, or the safe step towards it."""
+    entries: dict[str, ModelEntry] = {}
+    for name in sorted(set(o.desired.models) | _unresolved_configured(o)):
+        wanted = o.desired.models.get(name)
+        entry = _held_entry(o, name) if wanted is None else _step_entry(o, name, wanted)
+        if entry is not None:
+            entries[name] = entry
+    return ModelsConfig(entries)
+
+
+def prunable(o: Observation) -> list[Key]:
+    """Return the versions whose files may be deleted now, oldest first within a model.
+
+    Never a version that is wanted, configured, or held by the server, nor the last good one, nor the newest ``keep``.
+    Without an answer from the server nothing may be deleted.
+    """
+    if o.serving is None or guard(o) is not None or o.config is None:
+        return []
+    result: list[Key] = []
+    for name, versions in sorted(o.disk.items()):
+        wanted = o.desired.models.get(name)
+        if wanted is None and name in _unresolved(o):
+            continue
+        protected = set(o.config.versions(name))
+        protected |= {v for v, status in o.serving.get(name, {}).items() if not status.gone}
+        if wanted is not None:
+            protected |= _retained(o, name, wanted, versions)
+        result += [(name, version) for version in sorted(versions - protected)]
+    return result
+
+
+def _retained(o: Observation, name: str, wanted: DesiredModel, versions: frozenset[int]) -> set[int]:
+    """Return the versions of a wanted model that stay on disk whatever the server says."""
+    sound = {v for v in versions if (name, v) not in o.quarantined}
+    kept = set(wanted.versions) & sound
+    for version in sorted(sound - kept, reverse=True):
+        if len(kept) >= wanted.keep:
+            break
+        kept.add(version)
+    good = o.good.get(name, frozenset()) & sound
+    if good:
+        kept.add(max(good))
+    return kept
+
+
+def _unresolved(o: Observation) -> set[str]:
+    """Return the models whose wanted versions cannot be told now; they stay as they are."""
+    return set(o.desired.unresolved) - set(o.desired.models)
+
+
+def _unresolved_configured(o: Observation) -> set[str]:
+    return _unresolved(o) & set(o.config.entries) if o.config else set()
+
+
+def _kept_names(o: Observation) -> set[str]:
+    return set(o.desired.models) | _unresolved(o)
+
+
+def _held_entry(o: Observation, name: str) -> ModelEntry | None:
+    """Return the present entry of a model, without what is no longer fit to be served."""
+    if o.config is None:
+        return None
+    entry = o.config.entries[name]
+    versions = tuple(v for v in entry.versions if _fit(o, name, v))
+    labels = {label: v for label, v in entry.labels.items() if v in versions}
+    return ModelEntry(name, _base_path(o, name), versions, labels) if versions else None
+
+
+def _step_entry(o: Observation, name: str, wanted: DesiredModel) -> ModelEntry | None:
+    """Return the entry that the next reload should carry for a wanted model."""
+    serving = (o.serving or {}).get(name, {})
+    present = o.config.entries.get(name) if o.config else None
+    configured = set(present.versions) if present else set()
+    # A version that serves without being in the file (a lost or foreign file) counts as old, not as unknown.
+    held = {v for v in configured | {v for v, s in serving.items() if s.available} if _fit(o, name, v)}
+    ready = {v for v in wanted.versions if _fit(o, name, v)}
+    if o.serving is None:
+        # For the start of a server: what is wanted, or what was there while nothing wanted is ready.
+        chosen = ready if ready == set(wanted.versions) else ready | held
+        labels = {label: v for label, v in wanted.labels.items() if v in chosen}
+        return ModelEntry(name, _base_path(o, name), tuple(sorted(chosen)), labels) if chosen else None
+    available = {v for v, status in serving.items() if status.available}
+    chosen = ready | held
+    labels = _step_labels(wanted, present.labels if present else {}, available, chosen)
+    if set(wanted.versions) <= available & ready and _labels_resolved(o, name, wanted.labels):
+        chosen = ready
+    return ModelEntry(name, _base_path(o, name), tuple(sorted(chosen)), labels) if chosen else None
+
+
+def _step_labels(
+    wanted: DesiredModel, present: Mapping[str, int], available: set[int], chosen: set[int]
+) -> dict[str, int]:
+    """Return the labels to set now: each at its target once that is AVAILABLE, else where it is.
+
+    A label that is already at its target stays, also while a restarted server still loads that version.
+    """
+    result: dict[str, int] = {}
+    for label, target in wanted.labels.items():
+        at = present.get(label)
+        if target in available or at == target:
+            result[label] = target
+        elif at in available:
+            result[label] = at
+    return {label: version for label, version in result.items() if version in chosen}
+
+
+def _labels_resolved(o: Observation, name: str, labels: Mapping[str, int]) -> bool:
+    """Return whether the server resolves each label of the model to its target."""
+    return all(o.labels.get((name, label)) == version for label, version in labels.items())
+
+
+def _fit(o: Observation, name: str, version: int) -> bool:
+    """Return whether a version may be configured: complete on this node and not set aside."""
+    return version in o.disk.get(name, frozenset()) and (name, version) not in o.quarantined
+
+
+def _base_path(o: Observation, name: str) -> str:
+    return f"{o.base_path.rstrip('/')}/{name}"
+
+
+def _new_failures(o: Observation) -> dict[Key, str]:
+    """Return the configured versions that ended in an error of the present attempt."""
+    if o.serving is None or o.config is None:
+        return {}
+    old = o.sent.failed_before if o.sent else frozenset()
+    result: dict[Key, str] = {}
+    for name, entry in o.config.entries.items():
+        for version in entry.versions:
+            status = o.serving.get(name, {}).get(version)
+            if status and status.failed and (name, version) not in old and (name, version) not in o.quarantined:
+                result[(name, version)] = f"{status.error_code}: {status.error_message}"
+    return result
+
+
+def _compare_with_server(
+    o: Observation, serving: Mapping[str, Mapping[int, VersionStatus]], config: ModelsConfig
+) -> Action:
+    """Return what is left when the file is right: nothing, waiting, or telling the server."""
+    loading: set[Key] = set()
+    missing: set[str] = set()
+    leaving: set[str] = set()
+    unwanted_kept = False
+    for name, entry in config.entries.items():
+        for version in entry.versions:
+            status = serving.get(name, {}).get(version)
+            if status is not None and status.in_transition:
+                loading.add((name, version))
+            elif status is None or not status.available:
+                missing.add(f"{name} version {version} is not loaded")
+        for label, version in entry.labels.items():
+            if o.labels.get((name, label)) != version:
+                missing.add(f"label {label} of {name} does not lead to version {version}")
+    for name, versions in serving.items():
+        for version, status in versions.items():
+            if version not in config.versions(name) and not status.gone:
+                leaving.add(f"{name} version {version} is still there")
+                unwanted_kept = unwanted_kept or status.state is not ServingState.UNLOADING
+    told = o.sent is not None and o.sent.config == config
+    if (missing or unwanted_kept) and not told:
+        return Send("; ".join(sorted(missing | leaving)), config)
+    if missing or leaving or loading:
+        names = {f"{name} version {version} is loading" for name, version in loading}
+        return Wait("; ".join(sorted(missing | leaving | names)), frozenset(loading), unsettled=bool(missing))
+    return Settled("everything wanted is served")
+
+
+def _why(o: Observation, goal: ModelsConfig) -> str:
+    if o.config is None:
+        return "there is no models.config"
+    added = [
+        f"{name} version {version}"
+        for name, entry in goal.entries.items()
+        for version in entry.versions
+        if version not in o.config.versions(name)
+    ]
+    dropped = [
+        f"{name} version {version}"
+        for name, entry in o.config.entries.items()
+        for version in entry.versions
+        if version not in goal.versions(name)
+    ]
+    parts = []
+    if added:
+        parts.append("load " + ", ".join(added))
+    if dropped:
+        parts.append("unload " + ", ".join(dropped))
+    return "; ".join(parts) or "move labels"

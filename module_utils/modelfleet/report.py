@@ -1,0 +1,123 @@
+"""What is where on a node, as rows, as a table for people, and as one verdict."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Iterable, Mapping, Sequence
+
+from .convergence import Key, Observation
+
+#: States of a version that the server does not report: it is only on disk, wanted but not here, or set aside.
+ON_DISK = "ON_DISK"
+PENDING = "PENDING"
+QUARANTINED = "QUARANTINED"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One version of a model on one node.
+
+    Attributes:
+        model: Name of the model.
+        version: Its version.
+        wanted: Whether the desired state names it; None when the desired state is not known.
+        on_disk: Whether it is complete on this node.
+        configured: Whether models.config names it.
+        state: The server's state, or one of the states of this module.
+        labels: Labels that lead to it at this moment.
+        message: Why it is not served; empty when it is, or when it need not be.
+    """
+
+    model: str
+    version: int
+    wanted: bool | None
+    on_disk: bool
+    configured: bool
+    state: str
+    labels: tuple[str, ...]
+    message: str = ""
+
+    @property
+    def fault(self) -> bool:
+        """Whether something that should be served is not, or was set aside."""
+        return bool(self.message) and (self.wanted is not False or self.state == QUARANTINED)
+
+
+def rows(o: Observation, *, desired_known: bool = True) -> list[Row]:
+    """Return a row for every version that is wanted, on disk, configured, served or set aside."""
+    keys: set[Key] = {(name, v) for name, versions in o.disk.items() for v in versions} | set(o.quarantined)
+    for name, model in o.desired.models.items():
+        keys |= {(name, v) for v in model.versions}
+    for name, entry in (o.config.entries if o.config else {}).items():
+        keys |= {(name, v) for v in entry.versions}
+    for name, versions in (o.serving or {}).items():
+        keys |= {(name, v) for v, status in versions.items() if not status.gone}
+    return [_row(o, name, version, desired_known=desired_known) for name, version in sorted(keys)]
+
+
+def _row(o: Observation, name: str, version: int, *, desired_known: bool) -> Row:
+    model = o.desired.models.get(name)
+    wanted = model is not None and version in model.versions
+    on_disk = version in o.disk.get(name, frozenset())
+    configured = o.config is not None and version in o.config.versions(name)
+    status = (o.serving or {}).get(name, {}).get(version)
+    reason = o.quarantined.get((name, version), "")
+    if status is not None and not status.gone:
+        state, message = status.state.name, "" if status.available else reason
+    elif reason:
+        state, message = QUARANTINED, reason
+    elif not on_disk:
+        state, message = PENDING, "not on this node yet"
+    elif configured or wanted:
+        state = status.state.name if status else "UNKNOWN"
+        message = "no server answers" if o.serving is None else "not loaded"
+        if status is not None and status.failed:
+            message = f"{status.error_code}: {status.error_message}"
+    else:
+        state, message = ON_DISK, ""
+    labels = tuple(sorted(label for (owner, label), at in o.labels.items() if owner == name and at == version))
+    return Row(name, version, wanted if desired_known else None, on_disk, configured, state, labels, message)
+
+
+def as_data(items: Iterable[Row]) -> list[dict[str, object]]:
+    """Return rows as plain data for JSON and module results."""
+    return [{**asdict(row), "labels": list(row.labels)} for row in items]
+
+
+def table(items: Sequence[Row]) -> list[str]:
+    """Return rows as the lines of an aligned table; reasons follow below it, one line each."""
+    header = ("MODEL", "VERSION", "STATE", "LABELS", "WANTED", "ON DISK", "CONFIGURED")
+    body = [
+        (
+            row.model,
+            str(row.version),
+            row.state,
+            ",".join(row.labels) or "-",
+            "?" if row.wanted is None else _yes(row.wanted),
+            _yes(row.on_disk),
+            _yes(row.configured),
+        )
+        for row in items
+    ]
+    lines = aligned([header, *body])
+    return lines + [f"{row.model} version {row.version}: {row.state}: {row.message}" for row in items if row.fault]
+
+
+def aligned(cells: Sequence[Sequence[str]]) -> list[str]:
+    """Return rows of cells as lines with columns of equal width."""
+    widths = [max(len(line[i]) for line in cells) for i in range(len(cells[0]))]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip() for line in cells]
+
+
+def healthy(items: Iterable[Row], o: Observation) -> bool:
+    """Return whether every wanted version is served and nothing is set aside."""
+    return o.serving is not None and not any(row.fault for row in items)
+
+
+def _yes(value: bool) -> str:  # noqa: FBT001  (a predicate's answer, not a switch)
+    return "yes" if value else "no"
+
+
+def faults(items: Iterable[Row]) -> list[Mapping[str, object]]:
+    """Return the rows that need a person, as plain data."""
+    return as_data(row for row in items if row.fault)
