@@ -43,7 +43,8 @@ molecule: development ## Run the molecule scenario alone
 lint: development ## Check style, types, layers and playbooks
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
+	$(BIN)/mypy -p modelfleet -p modelfleet_services
+	$(BIN)/mypy tools tests/support
 	$(BIN)/lint-imports
 	$(BIN)/yamllint --strict .
 	$(BIN)/ansible-lint --strict --offline

@@ -9,9 +9,9 @@ the user's pip configuration says about indexes, certificates and the like holds
 from __future__ import annotations
 
 import argparse
-import ast
 import fcntl
 import hashlib
+import json
 import os
 import shutil
 import subprocess
@@ -22,23 +22,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection
 
 PROJECT = Path(__file__).resolve().parent.parent
 BOOTSTRAP = PROJECT / "requirements" / "bootstrap.txt"
 #: Importable packages of the project, for the tests and checks.
 LINKS = {"modelfleet": Path("module_utils/modelfleet"), "modelfleet_services": Path("services")}
-#: Each pip setting that decides where packages come from, and how uv is told: variable and separator of a list.
-PIP_TO_UV = {
-    "index-url": ("UV_DEFAULT_INDEX", " "),
-    "extra-index-url": ("UV_INDEX", " "),
-    "find-links": ("UV_FIND_LINKS", ","),
-    "trusted-host": ("UV_INSECURE_HOST", " "),
-    "cert": ("SSL_CERT_FILE", None),
-    "timeout": ("UV_HTTP_TIMEOUT", None),
-    "default-timeout": ("UV_HTTP_TIMEOUT", None),
-}
-TRUE_WORDS = ("1", "true", "yes", "on")
+#: Tells how uv has to be told what pip is configured to do; the nodes are laid with the same knowledge.
+INSTALLER_ENVIRONMENT = PROJECT / "roles" / "host" / "files" / "installer_environment.py"
 
 
 @dataclass(frozen=True)
@@ -89,48 +80,13 @@ def is_current(directory: Path, name: str) -> bool:
     )
 
 
-def uv_settings(pip_settings: Mapping[str, str], environment: Mapping[str, str]) -> dict[str, str]:
-    """Return the variables that make uv look where pip looks; what the user set for uv stays.
-
-    Args:
-        pip_settings: Effective pip settings by their plain name, lists separated by white space.
-        environment: The variables already set.
-    """
-    result = {}
-    for setting, (variable, separator) in PIP_TO_UV.items():
-        value = pip_settings.get(setting, "")
-        if value and variable not in environment:
-            result[variable] = value if separator is None else separator.join(value.split())
-    if pip_settings.get("no-index", "").lower() in TRUE_WORDS:
-        result["UV_NO_INDEX"] = "1"
-    # pip takes a release from whichever index has it; the locked digests make that safe.
-    if "UV_INDEX_STRATEGY" not in environment:
-        result["UV_INDEX_STRATEGY"] = "unsafe-best-match"
-    return result
-
-
-def parse_pip_configuration(listing: str) -> dict[str, str]:
-    """Return the settings of ``pip config list``: the command's own over the global ones, variables over files."""
-    ranks = {"global": 0, "install": 1, ":env:": 2}
-    found: dict[str, tuple[int, str]] = {}
-    for line in listing.splitlines():
-        name, _, literal = line.partition("=")
-        section, _, setting = name.strip().rpartition(".")
-        if section not in ranks:
-            continue
-        value = str(ast.literal_eval(literal))
-        if ranks[section] >= found.get(setting, (-1, ""))[0]:
-            found[setting] = (ranks[section], value)
-    return {setting: value for setting, (_, value) in found.items()}
-
-
 def uv_environment(python: Path, *, ignored: Collection[str] = ()) -> dict[str, str]:
-    """Return the environment in which uv follows the configuration of that interpreter's pip, less ignored settings."""
-    listing = subprocess.run(  # noqa: S603
-        [python, "-m", "pip", "config", "list"], check=True, capture_output=True, text=True, timeout=60
+    """Return the variables in which uv follows the configuration of that interpreter's pip, less ignored ones."""
+    output = subprocess.run(
+        [python, INSTALLER_ENVIRONMENT], check=True, capture_output=True, text=True, timeout=60
     ).stdout
-    settings = {name: value for name, value in parse_pip_configuration(listing).items() if name not in ignored}
-    return {**os.environ, **uv_settings(settings, os.environ)}
+    added = {name: value for name, value in json.loads(output).items() if name not in ignored}
+    return {**os.environ, **added}
 
 
 def run(what: str, command: list[str | Path], **options: object) -> None:
@@ -139,7 +95,7 @@ def run(what: str, command: list[str | Path], **options: object) -> None:
     Raises:
         EnvironmentProblem: the step failed.
     """
-    result = subprocess.run(command, check=False, **options)  # type: ignore[call-overload]  # noqa: S603
+    result = subprocess.run(command, check=False, **options)  # type: ignore[call-overload]
     if result.returncode:
         message = f"{what} failed (exit status {result.returncode}); see the lines above, then run the same again"
         raise EnvironmentProblem(message)

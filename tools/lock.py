@@ -1,6 +1,6 @@
 """Pin the newest releases that requirements/*.in allow, for every supported Python, with the digests of their files.
 
-    make lock
+Run by ``make lock``.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ LOCKS = {
 }
 COMPLETE = ("bootstrap.in", "dev.in")
 #: Places that may hold a few files of a release only; a lock names those for every platform.
-PARTIAL = ("extra-index-url", "find-links")
+PARTIAL = ("UV_INDEX", "UV_FIND_LINKS")
 
 
 def command(source: str, output: Path) -> list[str]:
@@ -40,7 +40,7 @@ def main() -> int:
     """Make every lock file; return the exit status."""
     environment = uv_environment(Path(sys.executable), ignored=PARTIAL)
     for output, source in LOCKS.items():
-        result = subprocess.run(  # noqa: S603
+        result = subprocess.run(
             command(source, output), check=False, cwd=REQUIREMENTS, env=environment, stdout=subprocess.DEVNULL
         )
         if result.returncode:

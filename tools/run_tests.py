@@ -77,7 +77,7 @@ def run_pytest() -> Count:
         report = Path(directory) / "report.xml"
         command = [sys.executable, "-m", "pytest", f"--junitxml={report}"]
         try:
-            status = subprocess.run(command, check=False, cwd=PROJECT, timeout=PYTEST_LIMIT).returncode  # noqa: S603
+            status = subprocess.run(command, check=False, cwd=PROJECT, timeout=PYTEST_LIMIT).returncode
         except subprocess.TimeoutExpired:
             print(f"pytest: did not end within {PYTEST_LIMIT} s", file=sys.stderr)
             status = 1
@@ -91,9 +91,9 @@ def run_molecule() -> Count:
     environment = {**os.environ, "PATH": f"{tools}{os.pathsep}{os.environ['PATH']}"}
     # Molecule brings its own configuration of Ansible, and a scenario must not depend on the caller's.
     environment.pop("ANSIBLE_CONFIG", None)
-    command = ["timeout", "--kill-after=30", str(MOLECULE_LIMIT), tools / "molecule", "test"]
+    command = ["timeout", "--kill-after=30", str(MOLECULE_LIMIT), str(tools / "molecule"), "test"]
     lines = []
-    with subprocess.Popen(  # noqa: S603
+    with subprocess.Popen(
         command,
         cwd=PROJECT,
         env=environment,
