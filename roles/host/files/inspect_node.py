@@ -1,0 +1,80 @@
+"""Report as JSON what role host must know about a node before it changes anything.
+
+Reads only. Written for any Python 3.7 or newer, so that a node with an old interpreter gets a clear answer instead
+of a syntax error.
+"""
+
+from __future__ import annotations
+
+import argparse
+import getpass
+import importlib.util
+import json
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
+
+#: How long the environment's interpreter may take to say its version, in seconds.
+INTERPRETER_TIMEOUT_S = 30
+
+
+def writable_ancestor(path: Path) -> tuple[Path, bool]:
+    """Return the deepest existing directory on the way to ``path`` and whether this user may write into it."""
+    while not path.exists() and path != path.parent:
+        path = path.parent
+    return path, path.is_dir() and os.access(path, os.W_OK | os.X_OK)
+
+
+def environment_state(venv: Path, stamp: str) -> str:
+    """Return ``current``, ``outdated`` (complete, but from other locks) or ``absent`` (also half-laid or broken)."""
+    python = venv / "bin" / "python"
+    stamps = [entry.name for entry in venv.glob(".modelfleet-*")]
+    if not stamps or not os.access(python, os.X_OK):
+        return "absent"
+    try:
+        subprocess.run(
+            [str(python), "-I", "-c", "pass"], check=True, timeout=INTERPRETER_TIMEOUT_S, stdin=subprocess.DEVNULL
+        )
+    except (OSError, subprocess.SubprocessError):
+        return "absent"
+    return "current" if stamp in stamps else "outdated"
+
+
+def wrong_directories(home: Path, wanted: dict[str, str]) -> list[dict[str, str]]:
+    """Return the directories, with the mode they should have, that are missing or differ from it."""
+    wrong = []
+    for name, mode in wanted.items():
+        path = home / name
+        if not path.is_dir() or (path.stat().st_mode & 0o7777) != int(mode, 8):
+            wrong.append({"path": str(path), "mode": mode})
+    return wrong
+
+
+def main() -> None:
+    """Print the report."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--home", required=True, type=Path)
+    parser.add_argument("--stamp", required=True)
+    parser.add_argument("--directories", required=True, type=json.loads)
+    arguments = parser.parse_args()
+    venv = arguments.home / "venv"
+    ancestor, writable = writable_ancestor(arguments.home)
+    environment = environment_state(venv, arguments.stamp)
+    report = {
+        "python": platform.python_version(),
+        "python_executable": str(venv / "bin" / "python") if environment != "absent" else sys.executable,
+        "can_make_environments": all(importlib.util.find_spec(name) for name in ("venv", "ensurepip")),
+        "user": getpass.getuser(),
+        "ancestor": str(ancestor),
+        "writable": writable,
+        "environment": environment,
+        "messages_laid": (venv / "share" / "modelfleet" / "tfserving.binpb").is_file(),
+        "wrong_directories": wrong_directories(arguments.home, arguments.directories),
+    }
+    print(json.dumps(report))
+
+
+if __name__ == "__main__":
+    main()
