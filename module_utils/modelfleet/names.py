@@ -57,13 +57,26 @@ def version_number(value: object) -> int:
     return number
 
 
+def is_model_name(text: object) -> bool:
+    """Return whether the text may name a model."""
+    return isinstance(text, str) and len(text) <= NAME_LIMIT and _NAME.fullmatch(text) is not None
+
+
+def is_version_number(text: str) -> bool:
+    """Return whether the text is a version in its one accepted spelling, as the names of directories must be."""
+    try:
+        return bool(version_number(text))
+    except InvalidInput:
+        return False
+
+
 def subject_of(model: str, version: int) -> str:
     """Return how messages name one version of a model."""
     return f"model {model} version {version}"
 
 
 def _checked(what: str, text: object, remedy: str) -> str:
-    if isinstance(text, str) and len(text) <= NAME_LIMIT and _NAME.fullmatch(text):
+    if isinstance(text, str) and is_model_name(text):
         return text
     shown = repr(text) if len(repr(text)) <= NAME_LIMIT else f"{repr(text)[:40]}…"
     subject = f"{what} {shown}"

@@ -1,0 +1,400 @@
+"""A node's own directory of models.
+
+``<root>/<model>/<version>/`` holds complete versions only: they are prepared in ``.staging`` on the same file system
+and renamed into place, and a receipt outside of the version says what it was pulled from. TensorFlow Serving reads the
+same directory, and skips names that are not numbers.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+import uuid
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Callable
+
+from .durable import make_directory, replace_file, sync_directory
+from .errors import ModelfleetError, NoSpace, StoreError
+from .locking import exclusive
+from .names import is_model_name, is_version_number, model_name, version_number
+from .receipts import Receipt
+from .saved_model import files_below, validate_saved_model
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["QuarantineRecord", "Receipt", "Staging", "Store", "StoredVersion", "validate_saved_model"]
+
+_STAGING, _RECEIPTS, _QUARANTINE, _STATE, _LOCK = ".staging", ".receipts", ".quarantine", ".state", ".lock"
+
+
+@dataclass(frozen=True)
+class StoredVersion:
+    """One version on disk.
+
+    Attributes:
+        version: Its number.
+        receipt: What it was pulled from; None when that is not known.
+        complete: Whether every file of the receipt is there with its size.
+        bytes: Size of its files.
+    """
+
+    version: int
+    receipt: Receipt | None
+    complete: bool
+    bytes: int
+
+
+@dataclass(frozen=True)
+class QuarantineRecord:
+    """Why a version is set aside.
+
+    Attributes:
+        code: The typed reason, upper case.
+        message: What went wrong, one line.
+        fingerprint: The source as it was then; a changed source gets another chance. Empty when not known.
+        stage: Where it failed: ``pull``, ``verify`` or ``load``.
+        at: When, ISO 8601 in UTC.
+    """
+
+    code: str
+    message: str
+    fingerprint: str
+    stage: str
+    at: str
+
+
+class Store:
+    """The directory of one node. Nothing is created before something is written."""
+
+    def __init__(self, root: Path | str) -> None:
+        self.root = Path(root)
+        self._receipts: dict[tuple[str, int], tuple[tuple[int, int], Receipt | None]] = {}
+        self._locked = False
+
+    def scan(self) -> dict[str, dict[int, StoredVersion]]:
+        """Return every version on disk, by model; sizes are checked, contents are not read.
+
+        Raises:
+            StoreError: the directory cannot be read.
+        """
+        with _reported(self.root):
+            found = {model: self._scan_model(model) for model in _folders(str(self.root), is_model_name)}
+        return {model: versions for model, versions in found.items() if versions}
+
+    def fingerprint(self, model: str, version: int) -> str:
+        """Return the fingerprint of the source that a version was pulled from; empty when it is not known."""
+        receipt = self._receipt(model, version)
+        return receipt.fingerprint if receipt else ""
+
+    def free_bytes(self) -> int:
+        """Return how much the file system of the store can still take, also before the store exists.
+
+        Raises:
+            StoreError: no directory above the store can be examined.
+        """
+        place = self.root
+        while not place.is_dir() and place != place.parent:
+            place = place.parent
+        with _reported(place):
+            status = os.statvfs(place)
+        return status.f_bavail * status.f_frsize
+
+    def quarantined(self) -> dict[tuple[str, int], QuarantineRecord]:
+        """Return the versions that are set aside, ordered.
+
+        Raises:
+            StoreError: a record cannot be read.
+        """
+        found = {}
+        with _reported(self.root / _QUARANTINE):
+            for path in sorted((self.root / _QUARANTINE).glob("*/*.json")):
+                if is_model_name(path.parent.name) and is_version_number(path.stem):
+                    data = _load(path)
+                    try:
+                        found[(path.parent.name, int(path.stem))] = QuarantineRecord(**data)
+                    except TypeError as error:
+                        raise _unreadable(path) from error
+        return dict(sorted(found.items()))
+
+    def good(self) -> dict[str, set[int]]:
+        """Return the versions that were available on this node at some time, by model.
+
+        Raises:
+            StoreError: the record cannot be read.
+        """
+        path = self.root / _STATE / "good.json"
+        with _reported(path):
+            if not path.exists():
+                return {}
+            data = _load(path)
+        try:
+            return {model: {version_number(version) for version in versions} for model, versions in data.items()}
+        except (ModelfleetError, TypeError) as error:
+            raise _unreadable(path) from error
+
+    @contextmanager
+    def lock(self, timeout_s: float) -> Iterator[None]:
+        """Hold the store alone, against other processes and other stores of this one.
+
+        Args:
+            timeout_s: How long to wait for another holder, in seconds.
+
+        Raises:
+            StoreBusy: another holder kept it for longer; the message names its process.
+            StoreError: the directory cannot be created or written.
+        """
+        with ExitStack() as held:
+            with _reported(self.root / _LOCK):
+                make_directory(self.root)
+                held.enter_context(exclusive(self.root / _LOCK, timeout_s))
+            self._locked = True
+            held.callback(setattr, self, "_locked", False)  # noqa: FBT003
+            yield
+
+    def stage(self, model: str, version: int) -> Staging:
+        """Return a new empty directory in which a version is prepared.
+
+        Raises:
+            StoreError: it cannot be created.
+        """
+        name = f"{model_name(model)}.{version_number(version)}.{uuid.uuid4().hex}"
+        path = self.root / _STAGING / name
+        with _reported(path):
+            make_directory(path)
+        return Staging(self, model, version, path)
+
+    def certify(self, model: str, version: int, receipt: Receipt) -> None:
+        """Write the receipt of a version that is on disk already.
+
+        Raises:
+            StoreError: it cannot be written.
+        """
+        path = self._receipt_path(model, version)
+        with _reported(path):
+            make_directory(path.parent)
+            replace_file(path, receipt.to_json().encode())
+
+    def remove(self, model: str, version: int) -> None:
+        """Delete a version from disk: renamed away first, so that it is whole until it is gone.
+
+        The model's directory goes with its last version. TensorFlow Serving stops looking for new versions of every
+        model while the directory of a configured one is missing, so take the model out of its configuration before.
+
+        Raises:
+            StoreError: it is not there, or cannot be removed.
+        """
+        folder = self._folder(model, version)
+        with _reported(folder):
+            away = self._set_away(folder)
+            self._receipt_path(model, version).unlink(missing_ok=True)
+            shutil.rmtree(away)
+            for parent in (folder.parent, self._receipt_path(model, version).parent):
+                _remove_if_empty(parent)
+        self._forget_good(model, version)
+
+    def clean_staging(self) -> tuple[str, ...]:
+        """Delete what interrupted runs left behind, and return the names. Only the holder of the lock may.
+
+        Raises:
+            StoreError: the lock is not held, or something cannot be removed.
+        """
+        path = self.root / _STAGING
+        if not self._locked:
+            raise StoreError(str(path), "may be cleaned only under the store's lock", "take the lock first")
+        with _reported(path):
+            names = sorted(entry.name for entry in path.iterdir()) if path.is_dir() else []
+            for name in names:
+                shutil.rmtree(path / name)
+        return tuple(names)
+
+    def quarantine(self, model: str, version: int, record: QuarantineRecord) -> None:
+        """Set a version aside; its files stay where they are.
+
+        Raises:
+            StoreError: the record cannot be written.
+        """
+        path = self._record_path(model, version)
+        with _reported(path):
+            make_directory(path.parent)
+            replace_file(path, (json.dumps(asdict(record), indent=1) + "\n").encode())
+
+    def release(self, model: str, version: int) -> bool:
+        """Give a version that was set aside another chance; return whether it was set aside.
+
+        Raises:
+            StoreError: the record cannot be removed.
+        """
+        path = self._record_path(model, version)
+        with _reported(path):
+            try:
+                path.unlink()
+            except FileNotFoundError:
+                return False
+            _remove_if_empty(path.parent)
+        return True
+
+    def mark_good(self, model: str, version: int) -> None:
+        """Remember that a version was available on this node.
+
+        Raises:
+            StoreError: the record cannot be read or written.
+        """
+        known = self.good()
+        if version not in known.get(model, set()):
+            known.setdefault(model_name(model), set()).add(version_number(version))
+            self._write_good(known)
+
+    def publish(self, staging: Staging, receipt: Receipt) -> None:
+        """Move a prepared version into place; see ``Staging.publish``."""
+        folder = self._folder(staging.model, staging.version)
+        with _reported(folder):
+            for inner, _, _ in os.walk(staging.path, topdown=False):
+                sync_directory(Path(inner))
+            make_directory(folder.parent)
+            # Only a version that was found damaged or unproven is replaced.
+            replaced = self._set_away(folder) if os.path.lexists(folder) else None
+            staging.path.rename(folder)
+            sync_directory(folder.parent)
+        self.certify(staging.model, staging.version, receipt)
+        if replaced:
+            with _reported(replaced):
+                shutil.rmtree(replaced)
+
+    def _set_away(self, folder: Path) -> Path:
+        away = self.root / _STAGING / f"removed.{folder.parent.name}.{folder.name}.{uuid.uuid4().hex}"
+        make_directory(away.parent)
+        folder.rename(away)
+        sync_directory(folder.parent)
+        return away
+
+    def _forget_good(self, model: str, version: int) -> None:
+        known = self.good()
+        if version in known.get(model, set()):
+            known[model].discard(version)
+            self._write_good({name: versions for name, versions in known.items() if versions})
+
+    def _write_good(self, known: dict[str, set[int]]) -> None:
+        path = self.root / _STATE / "good.json"
+        with _reported(path):
+            make_directory(path.parent)
+            data = {model: sorted(versions) for model, versions in sorted(known.items())}
+            replace_file(path, (json.dumps(data) + "\n").encode())
+
+    def _folder(self, model: str, version: int) -> Path:
+        return self.root / model_name(model) / str(version_number(version))
+
+    def _receipt_path(self, model: str, version: int) -> Path:
+        return self.root / _RECEIPTS / model_name(model) / f"{version_number(version)}.json"
+
+    def _record_path(self, model: str, version: int) -> Path:
+        return self.root / _QUARANTINE / model_name(model) / f"{version_number(version)}.json"
+
+    def _scan_model(self, model: str) -> dict[int, StoredVersion]:
+        versions = sorted(int(name) for name in _folders(str(self.root / model), is_version_number))
+        return {version: self._scan_version(model, version) for version in versions}
+
+    def _scan_version(self, model: str, version: int) -> StoredVersion:
+        folder = f"{self.root}/{model}/{version}"
+        receipt = self._receipt(model, version)
+        if receipt is None:
+            return StoredVersion(version, None, complete=False, bytes=sum(size for _, size in files_below(folder)))
+        complete = all(_size(f"{folder}/{obj.path}") == obj.size for obj in receipt.objects)
+        return StoredVersion(version, receipt, complete, receipt.size)
+
+    def _receipt(self, model: str, version: int) -> Receipt | None:
+        """Return a receipt, read again only when its file changed; None when there is none, or an unreadable one."""
+        path, key = f"{self.root}/{_RECEIPTS}/{model}/{version}.json", (model, version)
+        try:
+            status = os.stat(path)  # noqa: PTH116  (thousands of files: no Path for each)
+            stamp = (status.st_mtime_ns, status.st_ino)
+            known = self._receipts.get(key)
+            if known is None or known[0] != stamp:
+                with open(path, "rb") as stream:  # noqa: PTH123
+                    known = (stamp, Receipt.from_json(stream.read()))
+        except (OSError, ValueError):
+            self._receipts.pop(key, None)
+            return None
+        self._receipts[key] = known
+        return known[1]
+
+
+class Staging:
+    """A version in preparation, invisible to everybody else.
+
+    Attributes:
+        path: The directory to fill; every file must be brought to disk by its writer.
+    """
+
+    def __init__(self, store: Store, model: str, version: int, path: Path) -> None:
+        self.model = model
+        self.version = version
+        self.path = path
+        self._store = store
+
+    def publish(self, receipt: Receipt) -> None:
+        """Bring the directories to disk, rename the version into place, and write its receipt last.
+
+        Raises:
+            StoreError: it cannot be moved; what was prepared is still in staging then.
+        """
+        self._store.publish(self, receipt)
+
+    def discard(self) -> None:
+        """Delete what was prepared; harmless when it is gone."""
+        shutil.rmtree(self.path, ignore_errors=True)
+
+
+@contextmanager
+def _reported(path: Path) -> Iterator[None]:
+    """Turn errors of the operating system into errors of the store."""
+    try:
+        yield
+    except OSError as error:
+        where = str(error.filename or path)
+        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+            raise NoSpace(where, "the file system is full", "make room, or lower how many versions are kept") from error
+        problem = f"cannot be used ({error.strerror or error})"
+        raise StoreError(where, problem, "check that the directory exists, is writable and is ours") from error
+
+
+def _load(path: Path) -> dict[str, Any]:
+    try:
+        data = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise _unreadable(path) from error
+    if not isinstance(data, dict):
+        raise _unreadable(path)
+    return data
+
+
+def _unreadable(path: Path) -> StoreError:
+    return StoreError(str(path), "is not a record of ours", "remove the file")
+
+
+def _folders(top: str, accept: Callable[[str], bool]) -> list[str]:
+    try:
+        with os.scandir(top) as entries:
+            return sorted(entry.name for entry in entries if accept(entry.name) and entry.is_dir())
+    except FileNotFoundError:
+        return []
+
+
+def _size(path: str) -> int:
+    """Return the size of a file in bytes; -1 when it is not there."""
+    try:
+        return os.stat(path).st_size  # noqa: PTH116  (thousands of files: no Path for each)
+    except OSError:
+        return -1
+
+
+def _remove_if_empty(folder: Path) -> None:
+    try:
+        folder.rmdir()
+    except OSError as error:
+        if error.errno not in {errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT}:
+            raise
