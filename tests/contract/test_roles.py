@@ -1,0 +1,59 @@
+"""A role's defaults are what its argument_specs promise: the same variables with the same values."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.contract.project import PROJECT, ROLES, load_yaml
+
+each_role = pytest.mark.parametrize("role", ROLES)
+
+
+def defaults_of(role):
+    path = PROJECT / "roles" / role / "defaults" / "main.yml"
+    return (load_yaml(path) or {}) if path.is_file() else {}
+
+
+def options_of(role):
+    specification = load_yaml(PROJECT / "roles" / role / "meta" / "argument_specs.yml")
+    return {
+        name: option
+        for entry in specification["argument_specs"].values()
+        for name, option in (entry.get("options") or {}).items()
+    }
+
+
+def test_there_are_roles():
+    assert len(ROLES) >= 4
+
+
+@each_role
+def test_every_default_is_specified_with_its_value(role):
+    promised = {name: option["default"] for name, option in options_of(role).items() if "default" in option}
+    assert defaults_of(role) == promised
+
+
+@each_role
+def test_a_required_option_has_no_default(role):
+    both = [name for name, option in options_of(role).items() if option.get("required") and "default" in option]
+    assert not both
+
+
+@each_role
+def test_options_are_described_and_carry_the_role_s_name(role):
+    for name, option in options_of(role).items():
+        assert name.startswith(f"{role}_")
+        assert option["description"]
+        assert option["type"]
+
+
+@each_role
+def test_defaults_are_commented_for_the_reader(role):
+    path = PROJECT / "roles" / role / "defaults" / "main.yml"
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    bare = [
+        line.split(":")[0]
+        for before, line in zip(["", *lines], lines, strict=False)
+        if line[:1].isalpha() and not before.startswith("#")
+    ]
+    assert not bare, "say what these are for in a comment above them"
