@@ -1,0 +1,314 @@
+"""A small HTTP/1.1 server: one thread waits for sockets, a bounded pool answers complete requests.
+
+A connection that is idle or slow costs no thread: only a request that has arrived in full is given to the pool.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import select
+import socket
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+_READ_BYTES = 256 * 1024
+_MAX_HEAD_BYTES = 64 * 1024
+_WRITE_TIMEOUT_S = 60.0
+_BACKLOG = 128
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """One complete request; the names of ``headers`` are in lower case."""
+
+    method: str
+    target: str
+    headers: Mapping[str, str]
+    body: bytes
+    keep_alive: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Response:
+    """What is sent back."""
+
+    status: int
+    body: bytes = b""
+    content_type: str = "application/json"
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+class BadRequest(Exception):
+    """The bytes are no HTTP request; the connection is of no further use."""
+
+
+@dataclass
+class RequestParser:
+    """Turns the bytes of one connection into requests.
+
+    Attributes:
+        wants_continue: The client waits for a go-ahead before it sends the body that is missing.
+    """
+
+    wants_continue: bool = False
+    _buffer: bytearray = field(default_factory=bytearray)
+    _head: tuple[str, str, str, dict[str, str]] | None = None
+    _length: int = 0
+    _chunks: bytearray | None = None
+
+    def feed(self, data: bytes) -> None:
+        """Take bytes that arrived."""
+        self._buffer += data
+
+    def next(self) -> Request | None:
+        """Return the next complete request; None while bytes are missing.
+
+        Raises:
+            BadRequest: the bytes are no request.
+        """
+        if self._head is None and not self._read_head():
+            return None
+        if self._chunks is not None:
+            if not self._read_chunks():
+                return None
+            body = bytes(self._chunks)
+        else:
+            if len(self._buffer) < self._length:
+                return None
+            body = bytes(memoryview(self._buffer)[: self._length])
+            del self._buffer[: self._length]
+        assert self._head is not None  # noqa: S101  (for the type checker: _read_head has set it)
+        method, target, version, headers = self._head
+        self._head, self._chunks, self.wants_continue = None, None, False
+        connection = headers.get("connection", "").lower()
+        keep_alive = connection != "close" and (version == "HTTP/1.1" or connection == "keep-alive")
+        return Request(method=method, target=target, headers=headers, body=body, keep_alive=keep_alive)
+
+    def _read_head(self) -> bool:
+        while self._buffer[:2] == b"\r\n":
+            del self._buffer[:2]
+        end = self._buffer.find(b"\r\n\r\n")
+        if end < 0:
+            if len(self._buffer) > _MAX_HEAD_BYTES:
+                raise BadRequest
+            return False
+        lines = self._buffer[:end].decode("latin-1").split("\r\n")
+        del self._buffer[: end + 4]
+        words = lines[0].split(" ")
+        if len(words) != 3 or words[2] not in {"HTTP/1.1", "HTTP/1.0"}:  # noqa: PLR2004  (method, target, version)
+            raise BadRequest
+        headers: dict[str, str] = {}
+        for line in lines[1:]:
+            name, colon, value = line.partition(":")
+            if not colon or not name or name != name.strip():
+                raise BadRequest
+            headers[name.lower()] = value.strip()
+        self._head = (words[0], words[1], words[2], headers)
+        if headers.get("transfer-encoding", "identity").lower() == "chunked":
+            self._chunks = bytearray()
+        else:
+            length = headers.get("content-length", "0")
+            if not (length.isascii() and length.isdigit()):
+                raise BadRequest
+            self._length = int(length)
+        self.wants_continue = headers.get("expect", "").lower() == "100-continue"
+        return True
+
+    def _read_chunks(self) -> bool:
+        """Move complete chunks over; return whether the last one has come."""
+        assert self._chunks is not None  # noqa: S101  (for the type checker: the caller has looked)
+        while True:
+            end = self._buffer.find(b"\r\n")
+            if end < 0:
+                return False
+            try:
+                size = int(self._buffer[:end].split(b";")[0], 16)
+            except ValueError:
+                raise BadRequest from None
+            if size == 0:
+                trailer = self._buffer.find(b"\r\n\r\n", end)
+                if trailer < 0:
+                    return False
+                del self._buffer[: trailer + 4]
+                return True
+            if len(self._buffer) < end + 2 + size + 2:
+                return False
+            self._chunks += self._buffer[end + 2 : end + 2 + size]
+            del self._buffer[: end + 2 + size + 2]
+
+
+@dataclass
+class _Connection:
+    """A client's socket and what has been read from it."""
+
+    socket: socket.socket
+    parser: RequestParser = field(default_factory=RequestParser)
+
+
+def encode(response: Response, *, keep_alive: bool, head_only: bool = False) -> bytes:
+    """Return a reply as the bytes that go over the wire."""
+    try:
+        phrase = HTTPStatus(response.status).phrase
+    except ValueError:
+        phrase = "Client Closed Request"
+    lines = [f"HTTP/1.1 {response.status} {phrase}", f"Content-Type: {response.content_type}"]
+    lines.extend(f"{name}: {value}" for name, value in response.headers)
+    lines.append(f"Content-Length: {len(response.body)}")
+    lines.append("Connection: keep-alive" if keep_alive else "Connection: close")
+    head = ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
+    return head if head_only else head + response.body
+
+
+def listen(port: int) -> socket.socket:
+    """Return a listening socket on every address: IPv6 and IPv4 where the machine has both, else IPv4.
+
+    Raises:
+        OSError: the port is taken.
+    """
+    try:
+        listener = socket.socket(socket.AF_INET6, socket.SOCK_STREAM)
+    except OSError:
+        return _bound(socket.socket(socket.AF_INET, socket.SOCK_STREAM), ("0.0.0.0", port))  # noqa: S104  (as documented)
+    try:
+        listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        return _bound(listener, ("::", port))
+    except OSError:
+        return _bound(socket.socket(socket.AF_INET, socket.SOCK_STREAM), ("0.0.0.0", port))  # noqa: S104  (as documented)
+
+
+def _bound(listener: socket.socket, address: tuple[str, int]) -> socket.socket:
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(_BACKLOG)
+        listener.setblocking(False)  # noqa: FBT003  (the library takes no name)
+    except OSError:
+        listener.close()
+        raise
+    return listener
+
+
+class HttpServer:
+    """Answers requests on one listening socket until it is stopped."""
+
+    def __init__(self, listener: socket.socket, threads: int, handle: Callable[[Request], Response]) -> None:
+        self._listener = listener
+        self._handle = handle
+        self._pool = ThreadPoolExecutor(max_workers=max(1, threads), thread_name_prefix="rest")
+        self._epoll = select.epoll()
+        self._wake_read, self._wake_write = socket.socketpair()
+        self._connections: dict[int, _Connection] = {}
+        self._stopping = False
+        self._thread = threading.Thread(target=self._loop, name="rest-accept", daemon=True)
+
+    @property
+    def port(self) -> int:
+        """Return the port that is listened on."""
+        port: int = self._listener.getsockname()[1]
+        return port
+
+    def start(self) -> None:
+        """Begin to answer; returns at once."""
+        self._epoll.register(self._listener, select.EPOLLIN)
+        self._epoll.register(self._wake_read, select.EPOLLIN)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop listening and close every connection; requests in progress lose theirs."""
+        self._stopping = True
+        self._wake_write.send(b"\0")
+        self._thread.join(timeout=5)
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _loop(self) -> None:
+        while not self._stopping:
+            for number, _ in self._epoll.poll():
+                if number == self._listener.fileno():
+                    self._accept()
+                elif number in self._connections:
+                    self._readable(self._connections[number])
+        self._listener.close()
+        for connection in list(self._connections.values()):
+            connection.socket.close()
+        self._epoll.close()
+
+    def _accept(self) -> None:
+        try:
+            client, _ = self._listener.accept()
+        except OSError:
+            return
+        client.setblocking(False)  # noqa: FBT003  (the library takes no name)
+        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._connections[client.fileno()] = _Connection(client)
+        self._epoll.register(client, select.EPOLLIN | select.EPOLLONESHOT)
+
+    def _readable(self, connection: _Connection) -> None:
+        try:
+            data = connection.socket.recv(_READ_BYTES)
+        except BlockingIOError:
+            self._watch(connection)
+            return
+        except OSError:
+            data = b""
+        if not data:
+            self._close(connection)
+            return
+        connection.parser.feed(data)
+        self._dispatch(connection)
+
+    def _dispatch(self, connection: _Connection) -> None:
+        """Give the next complete request to the pool, or wait for more bytes."""
+        try:
+            request = connection.parser.next()
+        except BadRequest:
+            self._send(connection, encode(Response(status=400, content_type="text/html"), keep_alive=False))
+            self._close(connection)
+            return
+        if request is not None:
+            self._pool.submit(self._answer, connection, request)
+            return
+        if connection.parser.wants_continue:
+            connection.parser.wants_continue = False
+            self._send(connection, b"HTTP/1.1 100 Continue\r\n\r\n")
+        self._watch(connection)
+
+    def _answer(self, connection: _Connection, request: Request) -> None:
+        """Answer one request on a thread of the pool."""
+        try:
+            response = self._handle(request)
+        except Exception:
+            log.exception("the request %s %s failed", request.method, request.target)
+            response = Response(status=500)
+        data = encode(response, keep_alive=request.keep_alive, head_only=request.method == "HEAD")
+        if self._send(connection, data) and request.keep_alive:
+            self._dispatch(connection)
+        else:
+            self._close(connection)
+
+    def _send(self, connection: _Connection, data: bytes) -> bool:
+        try:
+            # A reply may wait for the client, so for this long the socket blocks.
+            connection.socket.settimeout(_WRITE_TIMEOUT_S)
+            connection.socket.sendall(data)
+            connection.socket.setblocking(False)  # noqa: FBT003  (the library takes no name)
+        except OSError:
+            return False
+        return True
+
+    def _watch(self, connection: _Connection) -> None:
+        # A connection that the loop has closed meanwhile is unknown to epoll.
+        with contextlib.suppress(OSError, ValueError):
+            self._epoll.modify(connection.socket, select.EPOLLIN | select.EPOLLONESHOT)
+
+    def _close(self, connection: _Connection) -> None:
+        self._connections.pop(connection.socket.fileno(), None)
+        connection.socket.close()
