@@ -105,7 +105,7 @@ def ci(tools, tmp_path, make):
         ('case $1 in test) echo "12 passed, 0 failed" ;; esac', 0, "12 passed, 0 failed"),
         ('case $1 in test) echo "12 passed, 0 failed, 1 skipped" ;; esac', 0, "12 passed, 0 failed, 1 skipped"),
         ('case $1 in test) echo "12 passed, 3 failed"; exit 1 ;; esac', 1, "12 passed, 3 failed"),
-        ('case $1 in lint) exit 1 ;; *) echo "9 passed, 0 failed, 2 skipped" ;; esac', 1, "9 passed, 1 failed, 2 skipped"),
+        ('case $1 in lint) exit 1;; *) echo "9 passed, 0 failed, 2 skipped"; esac', 1, "9 passed, 1 failed, 2 skipped"),
         ("exit 1", 1, "0 passed, 2 failed"),
         ("true", 1, "0 passed, 1 failed"),
     ],
