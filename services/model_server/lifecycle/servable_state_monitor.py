@@ -9,10 +9,25 @@ from ..rpc_status import Code, StatusError
 from .states import ManagerState, ServableId, ServableState
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
     from types import TracebackType
 
     from .events import EventBus
+
+
+class _Wait:
+    """A wait for models, judged at every event, so that a state that passes quickly is not missed."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self._names = names
+        self.reached: list[ServableState] | None = None
+
+    def look_at(self, states: Mapping[str, Mapping[int, ServableState]]) -> None:
+        """End the wait when every model has a settled version now."""
+        if self.reached is None:
+            settled = [state for name in self._names if (state := _settled(states.get(name, {}))) is not None]
+            if len(settled) == len(self._names):
+                self.reached = settled
 
 
 class ServableStateMonitor:
@@ -26,6 +41,7 @@ class ServableStateMonitor:
         self._bus = bus
         self._changed = threading.Condition()
         self._states: dict[str, dict[int, ServableState]] = {}
+        self._waits: list[_Wait] = []
         self._stopped = False
         bus.subscribe(self._handle)
 
@@ -54,15 +70,15 @@ class ServableStateMonitor:
         Raises:
             StatusError: UNAVAILABLE, the server stops.
         """
-        awaited = sorted(set(names))
+        wait = _Wait(sorted(set(names)))
         with self._changed:
-            while True:
-                if self._stopped:
-                    raise StatusError(Code.UNAVAILABLE, "The server is stopping.")
-                reached = [state for name in awaited if (state := _settled(self._states.get(name, {}))) is not None]
-                if len(reached) == len(awaited):
-                    return reached
-                self._changed.wait()
+            wait.look_at(self._states)
+            self._waits.append(wait)
+            self._changed.wait_for(lambda: self._stopped or wait.reached is not None)
+            self._waits.remove(wait)
+            if wait.reached is None:
+                raise StatusError(Code.UNAVAILABLE, "The server is stopping.")
+            return wait.reached
 
     def stop(self) -> None:
         """Release every waiting caller, now and from now on."""
@@ -73,6 +89,8 @@ class ServableStateMonitor:
     def _handle(self, event: ServableState) -> None:
         with self._changed:
             self._states.setdefault(event.id.name, {})[event.id.version] = event
+            for wait in self._waits:
+                wait.look_at(self._states)
             self._changed.notify_all()
 
 
