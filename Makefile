@@ -16,6 +16,10 @@ export PATH := $(BIN):$(PATH)
 
 ENVIRONMENT = PYTHON='$(PYTHON)' VENV='$(VENV)' sh tools/bootstrap.sh
 PLAY = $(BIN)/ansible-playbook -i '$(INVENTORY)'
+# On this machine the node's environment is made with the same Python.
+ifeq ($(INVENTORY),inventories/local)
+PLAY += -e 'host_python_command=$(PYTHON)'
+endif
 
 .PHONY: help deploy status undeploy test lint pytest molecule format docs lock release controller development clean
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from tests.contract.project import PROJECT, ROLES, load_yaml
@@ -50,10 +52,6 @@ def test_options_are_described_and_carry_the_role_s_name(role):
 @each_role
 def test_defaults_are_commented_for_the_reader(role):
     path = PROJECT / "roles" / role / "defaults" / "main.yml"
-    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-    bare = [
-        line.split(":")[0]
-        for before, line in zip(["", *lines], lines, strict=False)
-        if line[:1].isalpha() and not before.startswith("#")
-    ]
-    assert not bare, "say what these are for in a comment above them"
+    text = path.read_text(encoding="utf-8").removeprefix("---\n") if path.is_file() else ""
+    bare = [part for part in re.split(r"\n{2,}", text.strip()) if part and not part.startswith("#")]
+    assert not bare, "say above each group of variables what it is for"
