@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .errors import NoSpace, StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 def replace_file(path: Path, content: bytes, mode: int = 0o644) -> None:
@@ -52,3 +60,24 @@ def make_directory(path: Path) -> None:
     make_directory(path.parent)
     path.mkdir(exist_ok=True)
     sync_directory(path.parent)
+
+
+@contextmanager
+def reported(path: Path) -> Iterator[None]:
+    """Turn errors of the operating system into errors of the store.
+
+    Args:
+        path: Where it happens, for errors that do not say it themselves.
+
+    Raises:
+        NoSpace: the file system is full.
+        StoreError: anything else went wrong.
+    """
+    try:
+        yield
+    except OSError as error:
+        where = str(error.filename or path)
+        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+            raise NoSpace(where, "the file system is full", "make room, or lower how many versions are kept") from error
+        problem = f"cannot be used ({error.strerror or error})"
+        raise StoreError(where, problem, "check that the directory exists, is writable and is ours") from error

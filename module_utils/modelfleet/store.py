@@ -17,8 +17,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable
 
-from .durable import make_directory, replace_file, sync_directory
-from .errors import ModelfleetError, NoSpace, StoreError
+from .durable import make_directory, replace_file, reported, sync_directory
+from .errors import ModelfleetError, StoreError
 from .locking import exclusive
 from .names import is_model_name, is_version_number, model_name, version_number
 from .receipts import Receipt
@@ -82,13 +82,13 @@ class Store:
         Raises:
             StoreError: the directory cannot be read.
         """
-        with _reported(self.root):
+        with reported(self.root):
             found = {model: self._scan_model(model) for model in _folders(str(self.root), is_model_name)}
         return {model: versions for model, versions in found.items() if versions}
 
     def fingerprint(self, model: str, version: int) -> str:
         """Return the fingerprint of the source that a version was pulled from; empty when it is not known."""
-        receipt = self._receipt(model, version)
+        receipt = self.receipt(model, version)
         return receipt.fingerprint if receipt else ""
 
     def free_bytes(self) -> int:
@@ -100,7 +100,7 @@ class Store:
         place = self.root
         while not place.is_dir() and place != place.parent:
             place = place.parent
-        with _reported(place):
+        with reported(place):
             status = os.statvfs(place)
         return status.f_bavail * status.f_frsize
 
@@ -111,7 +111,7 @@ class Store:
             StoreError: a record cannot be read.
         """
         found = {}
-        with _reported(self.root / _QUARANTINE):
+        with reported(self.root / _QUARANTINE):
             for path in sorted((self.root / _QUARANTINE).glob("*/*.json")):
                 if is_model_name(path.parent.name) and is_version_number(path.stem):
                     data = _load(path)
@@ -128,7 +128,7 @@ class Store:
             StoreError: the record cannot be read.
         """
         path = self.root / _STATE / "good.json"
-        with _reported(path):
+        with reported(path):
             if not path.exists():
                 return {}
             data = _load(path)
@@ -149,7 +149,7 @@ class Store:
             StoreError: the directory cannot be created or written.
         """
         with ExitStack() as held:
-            with _reported(self.root / _LOCK):
+            with reported(self.root / _LOCK):
                 make_directory(self.root)
                 held.enter_context(exclusive(self.root / _LOCK, timeout_s))
             self._locked = True
@@ -164,7 +164,7 @@ class Store:
         """
         name = f"{model_name(model)}.{version_number(version)}.{uuid.uuid4().hex}"
         path = self.root / _STAGING / name
-        with _reported(path):
+        with reported(path):
             make_directory(path)
         return Staging(self, model, version, path)
 
@@ -175,7 +175,7 @@ class Store:
             StoreError: it cannot be written.
         """
         path = self._receipt_path(model, version)
-        with _reported(path):
+        with reported(path):
             make_directory(path.parent)
             replace_file(path, receipt.to_json().encode())
 
@@ -189,7 +189,7 @@ class Store:
             StoreError: it is not there, or cannot be removed.
         """
         folder = self._folder(model, version)
-        with _reported(folder):
+        with reported(folder):
             away = self._set_away(folder)
             self._receipt_path(model, version).unlink(missing_ok=True)
             shutil.rmtree(away)
@@ -206,7 +206,7 @@ class Store:
         path = self.root / _STAGING
         if not self._locked:
             raise StoreError(str(path), "may be cleaned only under the store's lock", "take the lock first")
-        with _reported(path):
+        with reported(path):
             names = sorted(entry.name for entry in path.iterdir()) if path.is_dir() else []
             for name in names:
                 shutil.rmtree(path / name)
@@ -219,7 +219,7 @@ class Store:
             StoreError: the record cannot be written.
         """
         path = self._record_path(model, version)
-        with _reported(path):
+        with reported(path):
             make_directory(path.parent)
             replace_file(path, (json.dumps(asdict(record), indent=1) + "\n").encode())
 
@@ -230,7 +230,7 @@ class Store:
             StoreError: the record cannot be removed.
         """
         path = self._record_path(model, version)
-        with _reported(path):
+        with reported(path):
             try:
                 path.unlink()
             except FileNotFoundError:
@@ -252,7 +252,7 @@ class Store:
     def publish(self, staging: Staging, receipt: Receipt) -> None:
         """Move a prepared version into place; see ``Staging.publish``."""
         folder = self._folder(staging.model, staging.version)
-        with _reported(folder):
+        with reported(folder):
             for inner, _, _ in os.walk(staging.path, topdown=False):
                 sync_directory(Path(inner))
             make_directory(folder.parent)
@@ -262,7 +262,7 @@ class Store:
             sync_directory(folder.parent)
         self.certify(staging.model, staging.version, receipt)
         if replaced:
-            with _reported(replaced):
+            with reported(replaced):
                 shutil.rmtree(replaced)
 
     def _set_away(self, folder: Path) -> Path:
@@ -280,7 +280,7 @@ class Store:
 
     def _write_good(self, known: dict[str, set[int]]) -> None:
         path = self.root / _STATE / "good.json"
-        with _reported(path):
+        with reported(path):
             make_directory(path.parent)
             data = {model: sorted(versions) for model, versions in sorted(known.items())}
             replace_file(path, (json.dumps(data) + "\n").encode())
@@ -300,13 +300,13 @@ class Store:
 
     def _scan_version(self, model: str, version: int) -> StoredVersion:
         folder = f"{self.root}/{model}/{version}"
-        receipt = self._receipt(model, version)
+        receipt = self.receipt(model, version)
         if receipt is None:
             return StoredVersion(version, None, complete=False, bytes=sum(size for _, size in files_below(folder)))
         complete = all(_size(f"{folder}/{obj.path}") == obj.size for obj in receipt.objects)
         return StoredVersion(version, receipt, complete, receipt.size)
 
-    def _receipt(self, model: str, version: int) -> Receipt | None:
+    def receipt(self, model: str, version: int) -> Receipt | None:
         """Return a receipt, read again only when its file changed; None when there is none, or an unreadable one."""
         path, key = f"{self.root}/{_RECEIPTS}/{model}/{version}.json", (model, version)
         try:
@@ -347,19 +347,6 @@ class Staging:
     def discard(self) -> None:
         """Delete what was prepared; harmless when it is gone."""
         shutil.rmtree(self.path, ignore_errors=True)
-
-
-@contextmanager
-def _reported(path: Path) -> Iterator[None]:
-    """Turn errors of the operating system into errors of the store."""
-    try:
-        yield
-    except OSError as error:
-        where = str(error.filename or path)
-        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-            raise NoSpace(where, "the file system is full", "make room, or lower how many versions are kept") from error
-        problem = f"cannot be used ({error.strerror or error})"
-        raise StoreError(where, problem, "check that the directory exists, is writable and is ours") from error
 
 
 def _load(path: Path) -> dict[str, Any]:
