@@ -7,11 +7,14 @@ import importlib.util
 from ctypes import POINTER, c_char_p, c_int, c_int64, c_size_t, c_ubyte, c_void_p
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from modelfleet.errors import InvalidInput, MissingDependency
 
 from ..rpc_status import Code, StatusError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _LIBRARIES = ("libtensorflow_framework.so.2", "libtensorflow_cc.so.2")
 
@@ -106,7 +109,7 @@ class CApi:
                 function.argtypes = declaration.arguments
                 setattr(self, name, function)
 
-    def __getattr__(self, name: str) -> Any:
+    def __getattr__(self, name: str) -> Callable[..., Any]:
         raise AttributeError(name)
 
     @property
@@ -132,7 +135,7 @@ class Status:
         if code != Code.OK:
             raise StatusError(Code(code), self._api.TF_Message(self.handle).decode(errors="replace"))
 
-    def __enter__(self) -> Status:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -144,12 +147,11 @@ def borrowed_buffer(data: bytes) -> Buffer:
     return Buffer(ctypes.cast(c_char_p(data), c_void_p), len(data), None)
 
 
-def owned_bytes(buffer: Any) -> memoryview:
+def owned_bytes(buffer: Buffer) -> memoryview:
     """Return a view of a buffer that TensorFlow filled; valid until the buffer is deleted."""
-    length = buffer.contents.length
-    if not length:
+    if not buffer.length:
         return memoryview(b"")
-    return memoryview((c_ubyte * length).from_address(buffer.contents.data)).cast("B")
+    return memoryview((c_ubyte * buffer.length).from_address(buffer.data)).cast("B")
 
 
 @lru_cache(maxsize=1)

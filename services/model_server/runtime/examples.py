@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from modelfleet.adapters.protos import message
 
 from ..rpc_status import Code, StatusError
 from .tensors import DT_FLOAT, DT_STRING, dtype_name, strings_proto
+
+if TYPE_CHECKING:
+    from .messages import Message
 
 CLASSIFY_METHOD = "tensorflow/serving/classify"
 REGRESS_METHOD = "tensorflow/serving/regress"
@@ -17,7 +20,7 @@ _SCORES = "scores"
 _OUTPUTS = "outputs"
 
 
-def check_method_name(signature: Any, wanted: str) -> None:
+def check_method_name(signature: Message, wanted: str) -> None:
     """Check that a signature was made for an API.
 
     Raises:
@@ -31,7 +34,7 @@ def check_method_name(signature: Any, wanted: str) -> None:
         )
 
 
-def example_tensor(model_input: Any) -> tuple[Any, int]:
+def example_tensor(model_input: Message) -> tuple[Message, int]:
     """Return the string tensor of the serialized Examples of a ``tensorflow.serving.Input``, and their number.
 
     Raises:
@@ -48,10 +51,12 @@ def example_tensor(model_input: Any) -> tuple[Any, int]:
         examples = model_input.example_list_with_context.examples
     if not examples:
         raise StatusError(Code.INVALID_ARGUMENT, "Input is empty.")
-    return strings_proto([len(examples)], [context + example.SerializeToString() for example in examples]), len(examples)
+    return strings_proto([len(examples)], [context + example.SerializeToString() for example in examples]), len(
+        examples
+    )
 
 
-def classify_tensors(signature: Any) -> tuple[str, list[str]]:
+def classify_tensors(signature: Message) -> tuple[str, list[str]]:
     """Return the names of the tensor to feed and of those to fetch for a classification.
 
     Raises:
@@ -60,13 +65,9 @@ def classify_tensors(signature: Any) -> tuple[str, list[str]]:
     if len(signature.inputs) != 1:
         raise StatusError(Code.INVALID_ARGUMENT, "Expected one input Tensor.")
     if len(signature.outputs) not in (1, 2):
-        raise StatusError(
-            Code.INVALID_ARGUMENT, f"Expected one or two output Tensors, found {len(signature.outputs)}"
-        )
+        raise StatusError(Code.INVALID_ARGUMENT, f"Expected one or two output Tensors, found {len(signature.outputs)}")
     if _INPUTS not in signature.inputs:
-        raise StatusError(
-            Code.FAILED_PRECONDITION, f"No classification inputs found in SignatureDef: {signature}"
-        )
+        raise StatusError(Code.FAILED_PRECONDITION, f"No classification inputs found in SignatureDef: {signature}")
     fetches = [signature.outputs[alias].name for alias in (_CLASSES, _SCORES) if alias in signature.outputs]
     if not fetches:
         raise StatusError(
@@ -77,7 +78,7 @@ def classify_tensors(signature: Any) -> tuple[str, list[str]]:
     return signature.inputs[_INPUTS].name, fetches
 
 
-def regress_tensors(signature: Any) -> tuple[str, list[str]]:
+def regress_tensors(signature: Message) -> tuple[str, list[str]]:
     """Return the names of the tensor to feed and of the one to fetch for a regression.
 
     Raises:
@@ -94,7 +95,7 @@ def regress_tensors(signature: Any) -> tuple[str, list[str]]:
     return signature.inputs[_INPUTS].name, [signature.outputs[_OUTPUTS].name]
 
 
-def classification_result(signature: Any, count: int, values: dict[str, Any]) -> Any:
+def classification_result(signature: Message, count: int, values: dict[str, Message]) -> Message:
     """Return the ClassificationResult of fetched tensors (by name) for a number of Examples.
 
     Raises:
@@ -130,7 +131,7 @@ def classification_result(signature: Any, count: int, values: dict[str, Any]) ->
     return result
 
 
-def regression_result(signature: Any, count: int, values: dict[str, Any]) -> Any:
+def regression_result(signature: Message, count: int, values: dict[str, Message]) -> Message:
     """Return the RegressionResult of fetched tensors (by name) for a number of Examples.
 
     Raises:
@@ -157,7 +158,7 @@ def regression_result(signature: Any, count: int, values: dict[str, Any]) -> Any
     return result
 
 
-def _classification_width(tensor: Any, alias: str, dtype: int, count: int) -> int:
+def _classification_width(tensor: Message, alias: str, dtype: int, count: int) -> int:
     """Return the number of classes in one output of a classifier, once its form is checked."""
     shape = _shape(tensor)
     if len(shape) != 2:  # noqa: PLR2004  (a rank)
@@ -170,13 +171,11 @@ def _classification_width(tensor: Any, alias: str, dtype: int, count: int) -> in
             f"Expected {alias} Tensor of {dtype_name(dtype)}. Got: {dtype_name(tensor.dtype)}",
         )
     if shape[0] != count:
-        raise StatusError(
-            Code.INVALID_ARGUMENT, f"Expected {alias} output batch size of {count}. Got: {shape[0]}"
-        )
+        raise StatusError(Code.INVALID_ARGUMENT, f"Expected {alias} output batch size of {count}. Got: {shape[0]}")
     return shape[1]
 
 
-def _shape(tensor: Any) -> list[int]:
+def _shape(tensor: Message) -> list[int]:
     return [dimension.size for dimension in tensor.tensor_shape.dim]
 
 

@@ -7,7 +7,7 @@ name, the resolved signature and the version that answered.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from modelfleet.adapters.protos import message
 
@@ -27,21 +27,22 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from ..servable import Servable
+    from .messages import Message
 
 DEFAULT_SIGNATURE = "serving_default"
 PREDICT_METHOD = "tensorflow/serving/predict"
 SIGNATURE_DEF_FIELD = "signature_def"
 
 
-def predict(
-    request: Any,
+def predict(  # noqa: PLR0913  (an acquired version is three of them)
+    request: Message,
     name: str,
     version: int,
     servable: Servable,
     *,
     timeout_s: float | None = None,
     check_method_names: bool = False,
-) -> Any:
+) -> Message:
     """Answer a PredictRequest with a PredictResponse.
 
     Args:
@@ -74,15 +75,15 @@ def predict(
     return response
 
 
-def classify(
-    request: Any,
+def classify(  # noqa: PLR0913  (an acquired version is three of them)
+    request: Message,
     name: str,
     version: int,
     servable: Servable,
     *,
     timeout_s: float | None = None,
     check_method_names: bool = False,
-) -> Any:
+) -> Message:
     """Answer a ClassificationRequest with a ClassificationResponse; arguments and errors as ``predict``."""
     key, signature = _example_signature(request, servable)
     if check_method_names:
@@ -96,15 +97,15 @@ def classify(
     return response
 
 
-def regress(
-    request: Any,
+def regress(  # noqa: PLR0913  (an acquired version is three of them)
+    request: Message,
     name: str,
     version: int,
     servable: Servable,
     *,
     timeout_s: float | None = None,
     check_method_names: bool = False,
-) -> Any:
+) -> Message:
     """Answer a RegressionRequest with a RegressionResponse; arguments and errors as ``predict``."""
     key, signature = _example_signature(request, servable)
     if check_method_names:
@@ -118,15 +119,15 @@ def regress(
     return response
 
 
-def multi_inference(
-    request: Any,
+def multi_inference(  # noqa: PLR0913  (an acquired version is three of them)
+    request: Message,
     name: str,
     version: int,
     servable: Servable,
     *,
     timeout_s: float | None = None,
     check_method_names: bool = False,
-) -> Any:
+) -> Message:
     """Answer a MultiInferenceRequest with a MultiInferenceResponse, in one run for all tasks.
 
     Arguments and errors as ``predict``.
@@ -147,22 +148,20 @@ def multi_inference(
     return response
 
 
-def check_metadata_request(request: Any) -> None:
+def check_metadata_request(request: Message) -> None:
     """Check what a GetModelMetadataRequest asks for; TensorFlow Serving does so before it looks for the model.
 
     Raises:
         StatusError: INVALID_ARGUMENT, no field or an unknown one.
     """
     if not request.metadata_field:
-        raise StatusError(
-            Code.INVALID_ARGUMENT, "GetModelMetadataRequest must specify at least one metadata_field"
-        )
+        raise StatusError(Code.INVALID_ARGUMENT, "GetModelMetadataRequest must specify at least one metadata_field")
     for field in request.metadata_field:
         if field != SIGNATURE_DEF_FIELD:
             raise StatusError(Code.INVALID_ARGUMENT, f"Metadata field {field} is not supported")
 
 
-def model_metadata(request: Any, name: str, version: int, servable: Servable) -> Any:
+def model_metadata(request: Message, name: str, version: int, servable: Servable) -> Message:
     """Answer a GetModelMetadataRequest with a GetModelMetadataResponse; its signature name stays empty.
 
     Raises:
@@ -182,7 +181,7 @@ def model_metadata(request: Any, name: str, version: int, servable: Servable) ->
     return response
 
 
-def _inputs(signature: Any, given: Any) -> dict[str, Any]:
+def _inputs(signature: Message, given: Message) -> dict[str, Message]:
     """Return a TensorProto for every input of the signature, from the request or from the signature's defaults."""
     wanted = signature.inputs
     defaults = signature.defaults
@@ -215,7 +214,7 @@ def _inputs(signature: Any, given: Any) -> dict[str, Any]:
     return inputs
 
 
-def _outputs(signature: Any, output_filter: Sequence[str]) -> list[str]:
+def _outputs(signature: Message, output_filter: Sequence[str]) -> list[str]:
     chosen: list[str] = []
     for alias in output_filter:
         if alias not in signature.outputs:
@@ -230,7 +229,7 @@ def _outputs(signature: Any, output_filter: Sequence[str]) -> list[str]:
     return chosen or sorted(signature.outputs)
 
 
-def _example_signature(request: Any, servable: Servable) -> tuple[str, Any]:
+def _example_signature(request: Message, servable: Servable) -> tuple[str, Message]:
     key = request.model_spec.signature_name or DEFAULT_SIGNATURE
     signature = servable.signatures.get(key)
     if signature is None:
@@ -238,7 +237,7 @@ def _example_signature(request: Any, servable: Servable) -> tuple[str, Any]:
     return key, signature
 
 
-def _task_tensors(tasks: Any, servable: Servable, *, check_method_names: bool) -> tuple[str, list[str]]:
+def _task_tensors(tasks: Message, servable: Servable, *, check_method_names: bool) -> tuple[str, list[str]]:
     """Return the one feed and all fetches of the tasks of a MultiInferenceRequest."""
     common_feed = ""
     model_name = ""
@@ -273,7 +272,7 @@ def _task_tensors(tasks: Any, servable: Servable, *, check_method_names: bool) -
     return common_feed, sorted(all_fetches)
 
 
-def _set_model_spec(spec: Any, name: str, version: int, signature_key: str) -> None:
+def _set_model_spec(spec: Message, name: str, version: int, signature_key: str) -> None:
     spec.name = name
     spec.version.value = version
     spec.signature_name = signature_key

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import ctypes
 import logging
-import os
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from modelfleet.adapters.protos import message
 
@@ -17,9 +17,10 @@ from .tflite import MODEL_FILE, TfliteServable
 from .warmup import warm_up
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from ..servable import Servable
+    from .messages import Message
     from .session import Session
 
 _LOG = logging.getLogger(__name__)
@@ -81,7 +82,7 @@ class TensorFlowLoader:
         options = self._options
         as_content = options.enable_serialization_as_tensor_content
         if options.prefer_tflite_model and _exists(path, MODEL_FILE):
-            return TfliteServable(os.path.join(path, MODEL_FILE), as_content=as_content)
+            return TfliteServable(f"{path}/{MODEL_FILE}", as_content=as_content)
         if _exists(path, "export.meta"):
             raise StatusError(Code.UNIMPLEMENTED, "Session Bundle is deprecated and removed.")
         if not any(_exists(path, file) for file in ("saved_model.pb", "saved_model.pbtxt")):
@@ -105,13 +106,18 @@ class SavedModelServable:
         self._as_content = as_content
 
     @property
-    def signatures(self) -> Mapping[str, Any]:
+    def signatures(self) -> Mapping[str, Message]:
         """Return every SignatureDef of the meta graph by its key, ``__saved_model_init_op`` included."""
         return self._signatures
 
     def run(
-        self, signature_key: str, inputs: Mapping[str, Any], outputs: Sequence[str], *, timeout_s: float | None = None
-    ) -> dict[str, Any]:
+        self,
+        signature_key: str,
+        inputs: Mapping[str, Message],
+        outputs: Sequence[str],
+        *,
+        timeout_s: float | None = None,
+    ) -> dict[str, Message]:
         """Run one signature; see ``Servable.run``."""
         signature = self._signatures[signature_key]
         values = self._session.run(
@@ -123,12 +129,10 @@ class SavedModelServable:
         return dict(zip(outputs, values, strict=True))
 
     def run_many(
-        self, feeds: Mapping[str, Any], fetches: Sequence[str], *, timeout_s: float | None = None
-    ) -> dict[str, Any]:
+        self, feeds: Mapping[str, Message], fetches: Sequence[str], *, timeout_s: float | None = None
+    ) -> dict[str, Message]:
         """Run graph tensors by their names; the answers always use the typed fields."""
-        values = self._session.run(
-            {name: (name, value) for name, value in feeds.items()}, fetches, timeout_s=timeout_s
-        )
+        values = self._session.run({name: (name, value) for name, value in feeds.items()}, fetches, timeout_s=timeout_s)
         return dict(zip(fetches, values, strict=True))
 
     def close(self) -> None:
@@ -138,7 +142,7 @@ class SavedModelServable:
 
 
 def _exists(directory: str, file: str) -> bool:
-    return os.path.exists(os.path.join(directory, file))  # noqa: PTH110, PTH118  (paths are strings throughout)
+    return Path(directory, file).exists()
 
 
 def _trim_heap() -> None:
@@ -149,6 +153,6 @@ def _trim_heap() -> None:
 
 
 @lru_cache(maxsize=1)
-def _malloc_trim() -> Any:
+def _malloc_trim() -> Callable[[int], int] | None:
     # Only the GNU library has it.
     return getattr(ctypes.CDLL(None), "malloc_trim", None)

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 from modelfleet.adapters.protos import message
 
 from ..rpc_status import Code, StatusError
-from .c_api import Buffer, Output, Status, borrowed_buffer, c_api, owned_bytes
+from .c_api import Output, Status, borrowed_buffer, c_api, owned_bytes
 from .tensors import to_proto, to_tensor
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from .c_api import CApi
+    from .messages import Message
 
 #: The pool of threads number that means the thread that calls, as ``RunOptions`` puts it.
 _CALLING_THREAD = -1
@@ -50,12 +51,12 @@ class Session:
 
     def run(
         self,
-        feeds: Mapping[str, tuple[str, Any]],
+        feeds: Mapping[str, tuple[str, Message]],
         fetches: Sequence[str],
         *,
         timeout_s: float | None = None,
         as_content: bool = False,
-    ) -> list[Any]:
+    ) -> list[Message]:
         """Run the graph.
 
         Args:
@@ -77,8 +78,8 @@ class Session:
         with Status(api) as status:
             plan = self._plan(tuple(feeds), tuple(fetches))
             options = _run_options(timeout_s, plan.slowest_s)
-            inputs = plan.feed_values()
-            outputs = plan.fetch_values()
+            inputs: ctypes.Array[Any] = plan.feed_values()
+            outputs: ctypes.Array[Any] = plan.fetch_values()
             try:
                 for position, (alias, proto) in enumerate(feeds.values()):
                     inputs[position] = to_tensor(api, status, alias, proto)
@@ -167,7 +168,7 @@ def load_saved_model(path: str, tags: Sequence[str], config: bytes) -> tuple[Ses
             finally:
                 api.TF_DeleteSessionOptions(options)
             status.check()
-        signatures = _signatures_only(owned_bytes(buffer))
+        signatures = _signatures_only(owned_bytes(buffer.contents))
     except BaseException:
         api.TF_DeleteGraph(graph)
         raise

@@ -5,8 +5,8 @@ from __future__ import annotations
 import ctypes
 import math
 import struct
-from functools import lru_cache
-from typing import TYPE_CHECKING, Any, NamedTuple
+from functools import cache, lru_cache
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from modelfleet.adapters.protos import message
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from .c_api import CApi
+    from .messages import Message
 
 DT_STRING = 7
 DT_FLOAT = 1
@@ -26,27 +27,30 @@ _STRING_SIZE = 24
 _SMALL, _LARGE, _OFFSET, _VIEW = range(4)
 
 
+_Code = Literal["b", "B", "h", "H", "i", "I", "q", "Q"]
+
+
 class _Numbers(NamedTuple):
     """How values of one dtype lie in a tensor and in a TensorProto."""
 
     #: Field of the TensorProto that holds them.
     field: str
-    #: Format character of one stored number, or "" where the field's wire format is the memory format.
-    code: str
+    #: Format character of one stored number, or None where the field's wire format is the memory format.
+    code: _Code | None
     #: Bytes of one value.
     size: int
 
 
 _NUMBERS = {
-    1: _Numbers("float_val", "", 4),
-    2: _Numbers("double_val", "", 8),
+    1: _Numbers("float_val", None, 4),
+    2: _Numbers("double_val", None, 8),
     3: _Numbers("int_val", "i", 4),
     4: _Numbers("int_val", "B", 1),
     5: _Numbers("int_val", "h", 2),
     6: _Numbers("int_val", "b", 1),
-    8: _Numbers("scomplex_val", "", 8),
+    8: _Numbers("scomplex_val", None, 8),
     9: _Numbers("int64_val", "q", 8),
-    10: _Numbers("bool_val", "", 1),
+    10: _Numbers("bool_val", None, 1),
     11: _Numbers("int_val", "b", 1),
     12: _Numbers("int_val", "B", 1),
     13: _Numbers("int_val", "i", 4),
@@ -54,7 +58,7 @@ _NUMBERS = {
     15: _Numbers("int_val", "h", 2),
     16: _Numbers("int_val", "H", 2),
     17: _Numbers("int_val", "H", 2),
-    18: _Numbers("dcomplex_val", "", 16),
+    18: _Numbers("dcomplex_val", None, 16),
     19: _Numbers("half_val", "H", 2),
     22: _Numbers("uint32_val", "I", 4),
     23: _Numbers("uint64_val", "Q", 8),
@@ -62,11 +66,11 @@ _NUMBERS = {
 
 
 @lru_cache(maxsize=1)
-def _tensor_proto() -> Any:
+def _tensor_proto() -> Message:
     return message("tensorflow.TensorProto")
 
 
-@lru_cache(maxsize=None)
+@cache
 def _key(field: str) -> bytes:
     """Return the wire key of a length-delimited (packed) field of TensorProto."""
     return _varint(_tensor_proto().DESCRIPTOR.fields_by_name[field].number << 3 | 2)
@@ -87,7 +91,7 @@ def dtype_name(dtype: int) -> str:
     return str(values[dtype].name) if dtype in values else str(dtype)
 
 
-def to_tensor(api: CApi, status: Status, alias: str, proto: Any) -> int:
+def to_tensor(api: CApi, status: Status, alias: str, proto: Message) -> int:
     """Return a new tensor with the content of a TensorProto; the caller deletes it.
 
     TensorFlow itself reads the message, so typed fields, ``tensor_content`` and the repetition of the last value of a
@@ -108,7 +112,7 @@ def to_tensor(api: CApi, status: Status, alias: str, proto: Any) -> int:
     return tensor
 
 
-def to_proto(api: CApi, tensor: int, *, as_content: bool = False) -> Any:
+def to_proto(api: CApi, tensor: int, *, as_content: bool = False) -> Message:
     """Return the TensorProto of a tensor, which stays the caller's.
 
     Args:
@@ -128,7 +132,7 @@ def to_proto(api: CApi, tensor: int, *, as_content: bool = False) -> Any:
     return numbers_proto(dtype, shape, data, as_content=as_content)
 
 
-def numbers_proto(dtype: int, shape: Sequence[int], data: bytes, *, as_content: bool = False) -> Any:
+def numbers_proto(dtype: int, shape: Sequence[int], data: bytes, *, as_content: bool = False) -> Message:
     """Return the TensorProto of numbers that lie in memory as ``data``, in the byte order of this machine.
 
     Raises:
@@ -140,14 +144,14 @@ def numbers_proto(dtype: int, shape: Sequence[int], data: bytes, *, as_content: 
     if numbers is None:
         raise StatusError(Code.UNIMPLEMENTED, f"Tensors of type {dtype_name(dtype)} cannot be sent to a client")
     # One-byte numbers below 128 are their own variable-length encoding.
-    if not numbers.code or (numbers.size == 1 and data.isascii()):
+    if numbers.code is None or (numbers.size == 1 and data.isascii()):
         return _tensor_proto().FromString(_header(dtype, shape) + _field(numbers.field, data))
     proto = _tensor_proto().FromString(_header(dtype, shape))
     getattr(proto, numbers.field).extend(memoryview(data).cast(numbers.code))
     return proto
 
 
-def strings_proto(shape: Sequence[int], values: Iterable[bytes], *, as_content: bool = False) -> Any:
+def strings_proto(shape: Sequence[int], values: Iterable[bytes], *, as_content: bool = False) -> Message:
     """Return the TensorProto of strings."""
     if as_content:
         content = list(values)
@@ -160,7 +164,7 @@ def strings_proto(shape: Sequence[int], values: Iterable[bytes], *, as_content: 
     return proto
 
 
-def value_bytes(proto: Any) -> bytes:
+def value_bytes(proto: Message) -> bytes:
     """Return the numbers of a TensorProto as they lie in memory; the inverse of ``numbers_proto``.
 
     Raises:
@@ -185,18 +189,19 @@ def value_bytes(proto: Any) -> bytes:
     return struct.pack(f"={count * per_value}{code}", *stored[: count * per_value])
 
 
-def strings_value(proto: Any) -> list[bytes]:
+def strings_value(proto: Message) -> list[bytes]:
     """Return the strings of a TensorProto; the inverse of ``strings_proto``.
 
     Raises:
         ValueError: fewer or more values than the shape has.
     """
     count = math.prod(dimension.size for dimension in proto.tensor_shape.dim)
-    values = list(proto.string_val)
+    values: list[bytes] = list(proto.string_val)
     if proto.tensor_content or len(values) > count:
         # Packed strings go with session runs; no client sends them to an interpreter.
         raise ValueError(len(values))
-    return values + (values[-1:] or [b""]) * (count - len(values))
+    values.extend((values[-1:] or [b""]) * (count - len(values)))
+    return values
 
 
 def _header(dtype: int, shape: Sequence[int]) -> bytes:

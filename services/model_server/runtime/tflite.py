@@ -1,13 +1,14 @@
 """TensorFlow Lite models, run by the interpreter inside the installed wheel.
 
 The interpreter's extension module is loaded by itself, in a hundredth of a second; ``tensorflow`` is never imported.
-numpy and flatbuffers come with the wheel.
+numpy comes with the wheel.
 """
 
 from __future__ import annotations
 
 import importlib.machinery
 import importlib.util
+import math
 import threading
 from functools import lru_cache
 from pathlib import Path
@@ -18,19 +19,23 @@ from modelfleet.errors import MissingDependency
 
 from ..rpc_status import Code, StatusError
 from .c_api import package_directory
-from .tensors import DT_STRING, numbers_proto, strings_proto, strings_value, value_bytes
+from .tensors import DT_STRING, dtype_name, numbers_proto, strings_proto, strings_value, value_bytes
+from .tflite_metadata import described_signature
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
+    from types import ModuleType
+
+    from .messages import Message
 
 MODEL_FILE = "model.tflite"
 _EXTENSION = "_pywrap_tensorflow_interpreter_wrapper"
 _SIGNATURE = "serving_default"
 _PREDICT = "tensorflow/serving/predict"
-#: Name of the metadata entry that maps signature keys to serialized SignatureDefs.
-_METADATA = b"signature_defs_metadata"
 #: Resolver of the built-in operations without delegates, as the extension module numbers them.
 _BUILTIN_WITHOUT_DELEGATES = 3
+#: Neither keep intermediate tensors nor turn the clustering of delegates off.
+_PLAIN = (False, False)
 
 #: tensorflow.DataType by numpy's name of the type.
 _DTYPES = {
@@ -64,9 +69,7 @@ class TfliteServable:
         self._as_content = as_content
         self._lock = threading.Lock()
         try:
-            self._interpreter = _extension().CreateWrapperFromBuffer(
-                content, _BUILTIN_WITHOUT_DELEGATES, [], False, False  # noqa: FBT003  (positional only)
-            )
+            self._interpreter = _extension().CreateWrapperFromBuffer(content, _BUILTIN_WITHOUT_DELEGATES, [], *_PLAIN)
         except (ValueError, RuntimeError) as error:
             raise StatusError(
                 Code.INVALID_ARGUMENT, f"Cannot build FlatBufferModel from buffer. {file}: {error}"
@@ -77,16 +80,21 @@ class TfliteServable:
             raise StatusError(Code.INTERNAL, f"Cannot allocator tensors in Interpreter. {file}: {error}") from error
         self._inputs = self._indices(self._interpreter.InputIndices())
         self._outputs = self._indices(self._interpreter.OutputIndices())
-        self._signature = self._make_signature(_described_signature(content))
+        self._signature = self._make_signature(described_signature(content))
 
     @property
-    def signatures(self) -> Mapping[str, Any]:
+    def signatures(self) -> Mapping[str, Message]:
         """Return the one signature of the model."""
         return {_SIGNATURE: self._signature}
 
     def run(
-        self, signature_key: str, inputs: Mapping[str, Any], outputs: Sequence[str], *, timeout_s: float | None = None
-    ) -> dict[str, Any]:
+        self,
+        signature_key: str,
+        inputs: Mapping[str, Message],
+        outputs: Sequence[str],
+        *,
+        timeout_s: float | None = None,
+    ) -> dict[str, Message]:
         """Run the signature; see ``Servable.run``. The interpreter cannot be stopped, so there is no deadline."""
         del signature_key, timeout_s
         feeds = {self._signature.inputs[alias].name: (alias, value) for alias, value in inputs.items()}
@@ -94,8 +102,8 @@ class TfliteServable:
         return dict(zip(outputs, self._invoke(feeds, fetches, as_content=self._as_content), strict=True))
 
     def run_many(
-        self, feeds: Mapping[str, Any], fetches: Sequence[str], *, timeout_s: float | None = None
-    ) -> dict[str, Any]:
+        self, feeds: Mapping[str, Message], fetches: Sequence[str], *, timeout_s: float | None = None
+    ) -> dict[str, Message]:
         """Run tensors by their names; see ``Servable.run_many``."""
         del timeout_s
         values = self._invoke({name: (name, value) for name, value in feeds.items()}, fetches, as_content=False)
@@ -106,8 +114,8 @@ class TfliteServable:
         del self._interpreter
 
     def _invoke(
-        self, feeds: Mapping[str, tuple[str, Any]], fetches: Sequence[str], *, as_content: bool
-    ) -> list[Any]:
+        self, feeds: Mapping[str, tuple[str, Message]], fetches: Sequence[str], *, as_content: bool
+    ) -> list[Message]:
         with self._lock:
             for name, (alias, value) in feeds.items():
                 self._set(name, alias, value)
@@ -117,7 +125,7 @@ class TfliteServable:
                 raise StatusError(Code.INTERNAL, f"Failed to run interpreter. {error}") from error
             return [self._get(name, as_content=as_content) for name in fetches]
 
-    def _set(self, name: str, alias: str, value: Any) -> None:
+    def _set(self, name: str, alias: str, value: Message) -> None:
         import numpy as np  # noqa: PLC0415  (a tenth of a second, for the one engine that needs it)
 
         index = self._inputs[name]
@@ -125,7 +133,7 @@ class TfliteServable:
         if value.dtype != _DTYPES.get(wanted.__name__):
             raise StatusError(
                 Code.INVALID_ARGUMENT,
-                f"Expects {alias} to be {wanted.__name__} but {np_name(value.dtype)} is provided",
+                f"Expects {alias} to be {wanted.__name__} but {dtype_name(value.dtype)} is provided",
             )
         shape = [dimension.size for dimension in value.tensor_shape.dim]
         try:
@@ -137,7 +145,7 @@ class TfliteServable:
         except ValueError as error:
             raise StatusError(Code.INVALID_ARGUMENT, f"tensor parsing error: {alias}") from error
         present = list(self._interpreter.TensorSize(index, 0))
-        if value.dtype == DT_STRING or array.size != np.prod(present, dtype=np.int64):
+        if value.dtype == DT_STRING or array.size != math.prod(present):
             present = shape
             try:
                 self._interpreter.ResizeInputTensor(index, np.array(shape, dtype=np.int32), False, 0)  # noqa: FBT003
@@ -147,16 +155,16 @@ class TfliteServable:
         # As many values in another shape are taken as they lie in memory.
         self._interpreter.SetTensor(index, array.reshape(present), 0)
 
-    def _get(self, name: str, *, as_content: bool) -> Any:
+    def _get(self, name: str, *, as_content: bool) -> Message:
         array = self._interpreter.GetTensor(self._outputs[name], 0)
         if array.dtype.kind in "OSU":
             return strings_proto(array.shape, [bytes(value) for value in array.ravel()], as_content=as_content)
         return numbers_proto(_DTYPES[array.dtype.name], array.shape, array.tobytes(), as_content=as_content)
 
-    def _indices(self, indices: Any) -> dict[str, int]:
+    def _indices(self, indices: Iterable[int]) -> dict[str, int]:
         return {self._interpreter.TensorName(int(index), 0): int(index) for index in indices}
 
-    def _make_signature(self, described: Any) -> Any:
+    def _make_signature(self, described: Message) -> Message:
         signature = message("tensorflow.SignatureDef")(method_name=_PREDICT)
         aliases: dict[str, str] = {}
         if described is not None:
@@ -182,13 +190,8 @@ class TfliteServable:
         return signature
 
 
-def np_name(dtype: int) -> str:
-    """Return numpy's name of a ``tensorflow.DataType``."""
-    return next((name for name, number in _DTYPES.items() if number == dtype), str(dtype))
-
-
 @lru_cache(maxsize=1)
-def _extension() -> Any:
+def _extension() -> ModuleType:
     """Load the interpreter's extension module from the wheel.
 
     Raises:
@@ -210,53 +213,3 @@ def _extension() -> Any:
     module = importlib.util.module_from_spec(specification)
     loader.exec_module(module)
     return module
-
-
-def _described_signature(content: bytes) -> Any:
-    """Return the SignatureDef in the metadata of a model, or None.
-
-    Raises:
-        StatusError: INVALID_ARGUMENT, the metadata holds several signatures.
-    """
-    data = _metadata(content)
-    if data is None:
-        return None
-    from flatbuffers import flexbuffers  # noqa: PLC0415  (only models with metadata need it)
-
-    signatures = flexbuffers.GetRoot(data).AsMap
-    if len(signatures.Keys) > 1:
-        raise StatusError(Code.INVALID_ARGUMENT, "Multiple SignatureDefs found in TfLite model")
-    values = [signatures.Values[position].AsStringBytes for position in range(len(signatures.Keys))]
-    return message("tensorflow.SignatureDef").FromString(values[0]) if values else None
-
-
-def _metadata(content: bytes) -> bytes | None:
-    """Return the bytes of the metadata entry with the signatures.
-
-    A model is a flatbuffer: the entry (table field 6, a list of tables of name and number) names a buffer (field 4).
-    """
-    from flatbuffers import encode, number_types, table  # noqa: PLC0415
-
-    def field(owner: Any, number: int) -> int:
-        offset = owner.Offset(4 + 2 * number)
-        return int(owner.Pos + offset) if offset else 0
-
-    def tables(owner: Any, number: int) -> list[Any]:
-        position = field(owner, number)
-        if not position:
-            return []
-        start = owner.Vector(position - owner.Pos)
-        count = owner.VectorLen(position - owner.Pos)
-        return [table.Table(owner.Bytes, owner.Indirect(start + 4 * index)) for index in range(count)]
-
-    root = table.Table(content, encode.Get(number_types.UOffsetTFlags.packer_type, content, 0))
-    buffers = tables(root, 4)
-    for entry in tables(root, 6):
-        name = field(entry, 0)
-        if name and entry.String(name) == _METADATA:
-            number = field(entry, 1)
-            buffer = buffers[entry.Get(number_types.Uint32Flags, number) if number else 0]
-            data = field(buffer, 0)
-            start = buffer.Vector(data - buffer.Pos)
-            return bytes(content[start : start + buffer.VectorLen(data - buffer.Pos)])
-    return None

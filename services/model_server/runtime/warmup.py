@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from modelfleet.adapters.protos import message
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ..servable import Servable
+    from .messages import Message
 
 _LOG = logging.getLogger(__name__)
 
@@ -29,7 +30,7 @@ _DT_INT64 = 9
 _DT_BOOL = 10
 
 
-def warm_up(
+def warm_up(  # noqa: PLR0913  (an acquired version is three of them)
     path: str, name: str, version: int, servable: Servable, *, iterations: int = 1, check_method_names: bool = False
 ) -> None:
     """Run the warm-up requests of a version, if it has any, one after the other.
@@ -95,7 +96,7 @@ def read_records(file: str, *, limit: int) -> Sequence[bytes]:
     return values
 
 
-def _parse(record: bytes, file: str) -> Any:
+def _parse(record: bytes, file: str) -> Message:
     from google.protobuf.message import DecodeError  # noqa: PLC0415  (protobuf is imported where messages are made)
 
     try:
@@ -105,7 +106,7 @@ def _parse(record: bytes, file: str) -> Any:
         raise StatusError(Code.INVALID_ARGUMENT, f"Failed to parse warmup record: {shown} from {file}") from error
 
 
-def _run(log: Any, name: str, version: int, servable: Servable, *, check_method_names: bool) -> None:
+def _run(log: Message, name: str, version: int, servable: Servable, *, check_method_names: bool) -> None:
     kind = log.WhichOneof("log_type")
     infer = {
         "predict_log": predict,
@@ -128,17 +129,17 @@ def _reader_graph() -> bytes:
         "output_shapes": {"list": {"shape": [{"unknown_rank": True}]}},
     }
 
-    def node(name: str, operation: str, inputs: Sequence[str] = (), **attributes: Any) -> None:
+    def node(name: str, operation: str, inputs: Sequence[str] = (), **attributes: Message) -> None:
         graph.node.add(name=name, op=operation, input=inputs, attr=attributes)
 
-    def constant(name: str, dtype: int, **values: Any) -> None:
+    def constant(name: str, dtype: int, **values: Message) -> None:
         tensor = {"dtype": dtype, "tensor_shape": {}, **values}
         node(name, "Const", dtype={"type": dtype}, value={"tensor": tensor})
 
     node("file", "Placeholder", dtype={"type": _DT_STRING})
     node("limit", "Placeholder", dtype={"type": _DT_INT64})
     constant("compression", _DT_STRING, string_val=[b""])
-    constant("buffer_size", _DT_INT64, int64_val=[1 << 20])
+    constant("buffer_size", _DT_INT64, int64_val=[1 << 18])
     constant("drop_remainder", _DT_BOOL, bool_val=[False])
     node("all", "TFRecordDataset", ["file", "compression", "buffer_size"])
     node("first", "TakeDataset", ["all", "limit"], **one_string)
