@@ -12,7 +12,8 @@ short_description: Write TensorFlow Serving's models.config
 version_added: "0.1.0"
 description:
   - Writes the configuration that is safe next, by writing a temporary file and renaming it.
-  - Where a server answers, that is the next step towards the goal, for example old and new version side by side; where none does, it is the
+  - Where a server answers, that is the next step towards the goal, for example old and new version side by side;
+    where none does, it is the
     goal itself, for the coming start.
   - Only versions that are complete on this node are named, always by C(specific) policy.
   - The server is not told; see M(modelfleet_reload).
@@ -43,7 +44,8 @@ options:
     type: path
   pending:
     description:
-      - Versions that a pull in check mode announced (RV(modelfleet_pull#module:pulled)), taken as if they were on disk.
+      - Versions that a pull in check mode announced (RV(modelfleet_pull#module:pulled)), taken as if they were on
+        disk.
     type: list
     elements: dict
     default: []
@@ -66,7 +68,8 @@ options:
     default: false
   allow_shrink:
     description:
-      - Let more than half of the models (and more than two) disappear at once where the repository is tracked without a manifest.
+      - Let more than half of the models (and more than two) disappear at once where the repository is tracked
+        without a manifest.
     type: bool
     default: false
   lock_timeout:
@@ -158,7 +161,6 @@ def run(params: Params, check_mode: bool) -> Result:  # noqa: FBT001  (the signa
         before=old_text,
         after=text,
     )
-
 
 
 def main() -> None:

@@ -11,7 +11,8 @@ module: modelfleet_info
 short_description: Tell what a node has, is told to serve, and serves
 version_added: "0.1.0"
 description:
-  - Reports every version of every model that is on disk, configured, served or set aside, with its state, labels and reason.
+  - Reports every version of every model that is on disk, configured, served or set aside, with its state, labels
+    and reason.
   - Changes nothing. A node without a store, a server or the libraries is reported as what it is.
 options:
   store:
@@ -40,7 +41,8 @@ options:
     type: dict
   pending:
     description:
-      - Versions that a pull in check mode announced (RV(modelfleet_pull#module:pulled)), taken as if they were on disk.
+      - Versions that a pull in check mode announced (RV(modelfleet_pull#module:pulled)), taken as if they were on
+        disk.
     type: list
     elements: dict
     default: []
@@ -90,7 +92,8 @@ models:
   returned: success
   type: list
   elements: dict
-  sample: [{"model": "digits", "version": 3, "state": "AVAILABLE", "labels": ["stable"], "wanted": true, "on_disk": true, "configured": true,
+  sample: [{"model": "digits", "version": 3, "state": "AVAILABLE", "labels": ["stable"], "wanted": true,
+    "on_disk": true, "configured": true,
     "message": ""}]
 table:
   description: The same as lines of an aligned table.
@@ -115,7 +118,17 @@ ok:
 
 from ..module_utils.modelfleet import models_config, report
 from ..module_utils.modelfleet.manifest import Desired, DesiredModel
-from ..module_utils.modelfleet_module import PENDING_SPEC, SERVING_SPEC, STORE_SPEC, Params, Result, Spec, look, node_of, run_module
+from ..module_utils.modelfleet_module import (
+    PENDING_SPEC,
+    SERVING_SPEC,
+    STORE_SPEC,
+    Params,
+    Result,
+    Spec,
+    look,
+    node_of,
+    run_module,
+)
 
 
 def argument_spec() -> Spec:
@@ -144,7 +157,6 @@ def run(params: Params, check_mode: bool) -> Result:  # noqa: FBT001, ARG001  (t
             "ok": report.healthy(rows, observation),
         },
     )
-
 
 
 def main() -> None:

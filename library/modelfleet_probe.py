@@ -11,9 +11,11 @@ module: modelfleet_probe
 short_description: Send a request to a served model and check the answer
 version_added: "0.1.0"
 description:
-  - Runs one prediction over gRPC, with the types that the model's signature declares, and fails when the answer is not as expected, comes
+  - Runs one prediction over gRPC, with the types that the model's signature declares, and fails when the answer is
+    not as expected, comes
     from another version, or takes too long.
-  - Changes nothing. Where no server can be reached in check mode, as on a virgin host, the probe is skipped and says so.
+  - Changes nothing. Where no server can be reached in check mode, as on a virgin host, the probe is skipped and
+    says so.
 options:
   target:
     description:
@@ -156,7 +158,6 @@ def run(params: Params, check_mode: bool) -> Result:  # noqa: FBT001  (the signa
             "latency_ms": round(prediction.seconds * 1000, 3),
         },
     )
-
 
 
 def main() -> None:

@@ -12,7 +12,8 @@ short_description: Delete versions that nothing uses any more
 version_added: "0.1.0"
 description:
   - Deletes a version's files only when no configuration names it and the server reports that it has let go of it.
-  - Never deletes a wanted version, the last good one of a model, or the newest C(keep) versions, which a rollback needs.
+  - Never deletes a wanted version, the last good one of a model, or the newest C(keep) versions, which a rollback
+    needs.
   - Deletes nothing when the server does not answer.
 options:
   desired:
@@ -41,7 +42,8 @@ options:
     type: path
   pending:
     description:
-      - Versions that a pull in check mode announced (RV(modelfleet_pull#module:pulled)), taken as if they were on disk.
+      - Versions that a pull in check mode announced (RV(modelfleet_pull#module:pulled)), taken as if they were on
+        disk.
     type: list
     elements: dict
     default: []
@@ -64,7 +66,8 @@ options:
     default: false
   allow_shrink:
     description:
-      - Let more than half of the models (and more than two) disappear at once where the repository is tracked without a manifest.
+      - Let more than half of the models (and more than two) disappear at once where the repository is tracked
+        without a manifest.
     type: bool
     default: false
   lock_timeout:
@@ -156,7 +159,6 @@ def run(params: Params, check_mode: bool) -> Result:  # noqa: FBT001  (the signa
         before="".join(f"{line}\n" for line in before),
         after="".join(f"{line}\n" for line in after_lines),
     )
-
 
 
 def main() -> None:

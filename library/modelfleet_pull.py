@@ -12,14 +12,16 @@ short_description: Pull model versions from the repository to a node
 version_added: "0.1.0"
 description:
   - Works out which versions of which models this node should serve, and brings those it lacks to its store.
-  - A version is downloaded into a staging directory, verified object by object, and published by renaming, so a numeric directory below a
+  - A version is downloaded into a staging directory, verified object by object, and published by renaming, so a
+    numeric directory below a
     model is always complete. A receipt beside it proves that.
   - A version that is incomplete or damaged is refused with its reason and does not hold up the others.
   - Nothing but the module's own staging is ever deleted.
 options:
   repository:
     description:
-      - Where the models are, C(<model>/<version>/saved_model.pb) below it. An absolute directory or V(file:///directory).
+      - Where the models are, C(<model>/<version>/saved_model.pb) below it. An absolute directory or
+        V(file:///directory).
     type: str
     required: true
   store:
@@ -30,7 +32,8 @@ options:
   manifest:
     description:
       - The desired state (C(defaults), C(models), C(overrides), C(absent)).
-      - Without C(models) in it, C(fleet.json) of the repository is taken; without that, every model of the repository is wanted in its
+      - Without C(models) in it, C(fleet.json) of the repository is taken; without that, every model of the
+        repository is wanted in its
         latest version.
     type: dict
     default: {}
@@ -46,7 +49,8 @@ options:
     default: 4
   headroom:
     description:
-      - Space that stays free on the store's file system, as a number of bytes with an optional unit (V(512Mi), V(1Gi), V(1G)).
+      - Space that stays free on the store's file system, as a number of bytes with an optional unit (V(512Mi),
+        V(1Gi), V(1G)).
       - A pull that would use it is refused before its first byte.
     type: str
     default: 1Gi
@@ -92,7 +96,8 @@ desired:
   description: What this node should serve; hand it on to the other modules.
   returned: success
   type: dict
-  sample: {"models": {"digits": {"versions": [3], "labels": {}, "keep": 2}}, "tracked": true, "unresolved": [], "problems": []}
+  sample: {"models": {"digits": {"versions": [3], "labels": {}, "keep": 2}},
+    "tracked": true, "unresolved": [], "problems": []}
 pulled:
   description: Versions that were brought, or would be in check mode.
   returned: success
@@ -104,7 +109,8 @@ refused:
   returned: success
   type: list
   elements: dict
-  sample: [{"model": "digits", "version": 4, "code": "INCOMPLETE", "message": "holds no saved_model.pb", "remedy": "publish it again"}]
+  sample: [{"model": "digits", "version": 4, "code": "INCOMPLETE", "message": "holds no saved_model.pb",
+    "remedy": "publish it again"}]
 bytes:
   description: Bytes that were brought, or would be.
   returned: success
@@ -117,7 +123,88 @@ seconds:
   sample: 0.4
 """
 
-@@PULL@@
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..module_utils.modelfleet import manifest_source, pull
+from ..module_utils.modelfleet.adapters.repository import open_repository
+from ..module_utils.modelfleet.quantity import parse_bytes
+from ..module_utils.modelfleet.store import Store
+from ..module_utils.modelfleet_module import STORE_SPEC, Params, Result, Spec, run_module
+
+if TYPE_CHECKING:
+    from ..module_utils.modelfleet.errors import ModelfleetError
+
+
+def argument_spec() -> Spec:
+    """Return the module's arguments."""
+    return {
+        "repository": {"type": "str", "required": True},
+        **STORE_SPEC,
+        "manifest": {"type": "dict", "default": {}},
+        "node": {"type": "str", "default": "localhost"},
+        "workers": {"type": "int", "default": 4},
+        "headroom": {"type": "str", "default": "1Gi"},
+    }
+
+
+def run(params: Params, check_mode: bool) -> Result:  # noqa: FBT001  (the signature of every module's action)
+    """Pull what is missing, or tell what would be pulled."""
+    headroom = parse_bytes(params["headroom"], "headroom")
+    repository = open_repository(params["repository"])
+    store = Store(Path(params["store"]))
+    manifest = manifest_source.find(params["manifest"], repository)
+    before = _listing(store)
+    if check_mode:
+        preparation = pull.prepare(manifest, repository, store, params["node"], headroom)
+        desired, refused, seconds = preparation.desired, preparation.plan.refused, 0.0
+        pulled = [(item.model, item.version, item.bytes) for item in preparation.plan.items]
+        news = {f"{model}/{version}" for model, version, _ in pulled}
+        news |= {f"{item.model}/{item.version} set aside" for item in refused if item.fingerprint}
+        lifted = {f"{model}/{version} set aside" for model, version in preparation.plan.lifted}
+        after = sorted({*before, *news} - (lifted - news))
+    else:
+        with store.lock(params["lock_timeout"]):
+            desired, report = pull.converge(
+                manifest,
+                repository,
+                store,
+                params["node"],
+                headroom_bytes=headroom,
+                workers=params["workers"],
+            )
+        refused, seconds = report.refused, report.seconds
+        pulled = [(item.model, item.version, item.bytes) for item in report.pulled]
+        after = _listing(store)
+    return Result(
+        changed=before != after,
+        values={
+            "desired": desired.to_dict(),
+            "pulled": [{"model": model, "version": version, "bytes": size} for model, version, size in pulled],
+            "refused": [_refusal(item.model, item.version, item.error) for item in refused]
+            + [{"model": "", "version": 0, **_reason(problem)} for problem in desired.problems],
+            "bytes": sum(size for _, _, size in pulled),
+            "seconds": round(seconds, 3),
+        },
+        before="".join(f"{line}\n" for line in before),
+        after="".join(f"{line}\n" for line in after),
+    )
+
+
+def _listing(store: Store) -> list[str]:
+    """Return the complete versions on disk and those that are set aside, one line each."""
+    scan = store.scan()
+    complete = {f"{name}/{v}" for name, items in scan.items() for v in items if items[v].complete}
+    return sorted(complete | {f"{model}/{version} set aside" for model, version in store.quarantined()})
+
+
+def _refusal(model: str, version: int, error: ModelfleetError) -> dict[str, object]:
+    return {"model": model, "version": version, **_reason(error)}
+
+
+def _reason(error: ModelfleetError) -> dict[str, object]:
+    return {"code": error.code, "message": f"{error.subject}: {error.problem}", "remedy": error.remedy}
+
 
 def main() -> None:
     """Run the module."""

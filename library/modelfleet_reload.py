@@ -11,10 +11,13 @@ module: modelfleet_reload
 short_description: Reload TensorFlow Serving and prove what it serves
 version_added: "0.1.0"
 description:
-  - Takes the server from the versions it serves to those that are wanted, without a moment in which a model is not served. The new version is
+  - Takes the server from the versions it serves to those that are wanted, without a moment in which a model is not
+    served. The new version is
     loaded beside the old one; when it is AVAILABLE the labels move; then the old one is dropped.
-  - Neither an OK nor an error of a reload is trusted. The states of the exact versions and the versions behind the labels are asked for.
-  - A version that fails to load, or does not in time, is set aside with the server's message. The old one goes on serving and the
+  - Neither an OK nor an error of a reload is trusted. The states of the exact versions and the versions behind the
+    labels are asked for.
+  - A version that fails to load, or does not in time, is set aside with the server's message. The old one goes on
+    serving and the
     neighbours are not touched.
   - Changes nothing when the server already serves what is wanted.
 options:
@@ -44,7 +47,8 @@ options:
     type: path
   server_log:
     description:
-      - The server's log, to find the version that broke a start. Such a version is set aside so that the server can come up.
+      - The server's log, to find the version that broke a start. Such a version is set aside so that the server can
+        come up.
     type: path
   load_timeout:
     description:
@@ -58,12 +62,20 @@ options:
     default: 60
   unload_timeout:
     description:
-      - How long to wait for versions that are no longer wanted to be gone, in seconds. Those that are not are reported and left.
+      - How long to wait for versions that are no longer wanted to be gone, in seconds. Those that are not are
+        reported and left.
     type: int
     default: 60
+  poll_interval:
+    description:
+      - The server's C(--file_system_poll_wait_seconds). A new list of versions of a known model takes effect after
+        that time.
+    type: int
+    default: 1
   pending:
     description:
-      - Versions that a pull in check mode announced (RV(modelfleet_pull#module:pulled)), taken as if they were on disk.
+      - Versions that a pull in check mode announced (RV(modelfleet_pull#module:pulled)), taken as if they were on
+        disk.
     type: list
     elements: dict
     default: []
@@ -86,7 +98,8 @@ options:
     default: false
   allow_shrink:
     description:
-      - Let more than half of the models (and more than two) disappear at once where the repository is tracked without a manifest.
+      - Let more than half of the models (and more than two) disappear at once where the repository is tracked
+        without a manifest.
     type: bool
     default: false
   lock_timeout:
@@ -133,7 +146,8 @@ models:
   returned: success
   type: list
   elements: dict
-  sample: [{"model": "digits", "version": 3, "state": "AVAILABLE", "labels": ["stable"], "wanted": true, "on_disk": true, "configured": true,
+  sample: [{"model": "digits", "version": 3, "state": "AVAILABLE", "labels": ["stable"], "wanted": true,
+    "on_disk": true, "configured": true,
     "message": ""}]
 refused:
   description: Versions that are wanted or were set aside, and are not served, each with its reason.
@@ -179,6 +193,7 @@ def argument_spec() -> Spec:
         "load_timeout": {"type": "int", "default": 300},
         "server_timeout": {"type": "int", "default": 60},
         "unload_timeout": {"type": "int", "default": 60},
+        "poll_interval": {"type": "int", "default": 1},
         **PENDING_SPEC,
         **GUARD_SPEC,
     }
@@ -207,7 +222,6 @@ def run(params: Params, check_mode: bool) -> Result:  # noqa: FBT001  (the signa
         before=models_config.render(before.config) if before.config else "",
         after=models_config.render(after.config) if after.config else "",
     )
-
 
 
 def main() -> None:

@@ -5,10 +5,11 @@
 from __future__ import annotations
 
 import traceback
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Callable
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from .modelfleet.convergence import Observation
 
 Params = Mapping[str, Any]
-Spec = Dict[str, Dict[str, Any]]
+Spec = dict[str, dict[str, Any]]
 
 #: The node's directory of models and the lock that every change of it takes.
 STORE_SPEC: Spec = {
@@ -150,6 +151,7 @@ def limits_of(params: Params) -> Limits:
         "load_timeout": "load_timeout_s",
         "server_timeout": "server_timeout_s",
         "unload_timeout": "unload_timeout_s",
+        "poll_interval": "poll_interval_s",
         "allow_empty": "allow_empty",
         "allow_shrink": "allow_shrink",
     }

@@ -12,12 +12,16 @@ alive is ``{old} -> {old, new} -> new AVAILABLE -> labels move -> {new} -> old E
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Mapping
+from typing import TYPE_CHECKING
 
 from .errors import GuardRefused, ModelfleetError
-from .manifest import Desired, DesiredModel
 from .models_config import ModelEntry, ModelsConfig
 from .status import ServingState, VersionStatus
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from .manifest import Desired, DesiredModel
 
 #: A version of a model.
 Key = tuple[str, int]
@@ -320,10 +324,29 @@ def _compare_with_server(
     o: Observation, serving: Mapping[str, Mapping[int, VersionStatus]], config: ModelsConfig
 ) -> Action:
     """Return what is left when the file is right: nothing, waiting, or telling the server."""
+    loading, missing = _not_there_yet(o, serving, config)
+    extra = [
+        (f"{name} version {version} is still there", status.state)
+        for name, versions in serving.items()
+        for version, status in versions.items()
+        if version not in config.versions(name) and not status.gone
+    ]
+    leaving = {line for line, _ in extra}
+    told = o.sent is not None and o.sent.config == config
+    if not told and (missing or any(state is not ServingState.UNLOADING for _, state in extra)):
+        return Send("; ".join(sorted(missing | leaving)), config)
+    if missing or leaving or loading:
+        names = {f"{name} version {version} is loading" for name, version in loading}
+        return Wait("; ".join(sorted(missing | leaving | names)), frozenset(loading), unsettled=bool(missing))
+    return Settled("everything wanted is served")
+
+
+def _not_there_yet(
+    o: Observation, serving: Mapping[str, Mapping[int, VersionStatus]], config: ModelsConfig
+) -> tuple[set[Key], set[str]]:
+    """Return the configured versions that the server is loading, and what of the file it does not follow."""
     loading: set[Key] = set()
     missing: set[str] = set()
-    leaving: set[str] = set()
-    unwanted_kept = False
     for name, entry in config.entries.items():
         for version in entry.versions:
             status = serving.get(name, {}).get(version)
@@ -334,18 +357,7 @@ def _compare_with_server(
         for label, version in entry.labels.items():
             if o.labels.get((name, label)) != version:
                 missing.add(f"label {label} of {name} does not lead to version {version}")
-    for name, versions in serving.items():
-        for version, status in versions.items():
-            if version not in config.versions(name) and not status.gone:
-                leaving.add(f"{name} version {version} is still there")
-                unwanted_kept = unwanted_kept or status.state is not ServingState.UNLOADING
-    told = o.sent is not None and o.sent.config == config
-    if (missing or unwanted_kept) and not told:
-        return Send("; ".join(sorted(missing | leaving)), config)
-    if missing or leaving or loading:
-        names = {f"{name} version {version} is loading" for name, version in loading}
-        return Wait("; ".join(sorted(missing | leaving | names)), frozenset(loading), unsettled=bool(missing))
-    return Settled("everything wanted is served")
+    return loading, missing
 
 
 def _why(o: Observation, goal: ModelsConfig) -> str:

@@ -9,28 +9,32 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
-from pathlib import Path
-from typing import Callable, Iterable, Mapping, Protocol
+from typing import TYPE_CHECKING, Callable, Protocol
 
 from . import convergence, models_config
 from .convergence import Configure, Freeze, Key, Observation, Quarantine, Send, Sent, Settled, Wait
 from .errors import DeadlineExceeded, ReloadLockHeld, ServerRefused, ServerUnreachable
-from .manifest import Desired
-from .models_config import ModelsConfig
-from .status import VersionStatus
 from .store import QuarantineRecord, Store
 from .waiting import Clock, Deadline
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+    from .manifest import Desired
+    from .models_config import ModelsConfig
+    from .status import VersionStatus
 
 #: How often the server is asked while something is awaited, in seconds.
 POLL_INTERVAL_S = 0.1
 
-#: How long an old failure of a version may stay visible after a list that retries it was sent: the server's
-#: file-system poll (1 s), a tick of its manager and some room. In seconds.
-RETRY_GRACE_S = 5.0
+#: What the server needs beside its file-system poll to take a list over: a tick of its manager and some room. In
+#: seconds.
+TAKE_OVER_S = 1.0
 
 _START_FAILURE = re.compile(
-    r"\{name: (?P<model>\S+) version: (?P<version>\d+)\}(?: due to error: (?P<message>.*?))?(?=, \}|, \{name: |\}\s*$|$)",
-    re.MULTILINE,
+    r"\{\{name: (?P<model>\S+) version: (?P<version>\d+)\}"
+    r"(?: due to error: (?P<message>.*?))?\}, (?=\{\{name: |\}\s*$)"
 )
 
 
@@ -76,6 +80,8 @@ class Limits:
         load_timeout_s: For a version to become AVAILABLE; beyond it the version is set aside and the old one stays.
         server_timeout_s: For a server that does not answer to come (back) up.
         unload_timeout_s: For versions that are no longer wanted to be gone; beyond it they are reported and left.
+        poll_interval_s: The server's ``--file_system_poll_wait_seconds``: a new list of versions of a known model is
+            noticed after that time, not when the reload returns.
         allow_empty: See ``Observation``.
         allow_shrink: See ``Observation``.
     """
@@ -83,8 +89,14 @@ class Limits:
     load_timeout_s: float = 300.0
     server_timeout_s: float = 60.0
     unload_timeout_s: float = 60.0
+    poll_interval_s: float = 1.0
     allow_empty: bool = False
     allow_shrink: bool = False
+
+    @property
+    def take_over_s(self) -> float:
+        """How long the server may take to act upon a list that it was sent, in seconds."""
+        return self.poll_interval_s + TAKE_OVER_S
 
 
 @dataclass(frozen=True)
@@ -147,7 +159,7 @@ def _labels_of(desired: Desired, config: ModelsConfig | None) -> set[tuple[str, 
 
 
 def converge(
-    node: Node, desired: Desired, limits: Limits, *, on_step: Callable[[str], None] = lambda line: None
+    node: Node, desired: Desired, limits: Limits, *, on_step: Callable[[str], None] = lambda _: None
 ) -> Outcome:
     """Bring the server to serve what is wanted, as far as it can be, and prove it.
 
@@ -174,39 +186,58 @@ class _Convergence:
         self._on_step = on_step
         self._steps: list[str] = []
         self._sent: Sent | None = None
+        self._accepted: ModelsConfig | None = None
         self._refused: set[str] = set()
         self._server_wait = Deadline(limits.server_timeout_s, node.clock)
         self._load_wait = Deadline(limits.load_timeout_s, node.clock)
         self._unload_wait = Deadline(limits.unload_timeout_s, node.clock)
-        self._retry_grace = Deadline(RETRY_GRACE_S, node.clock)
+        self._take_over = Deadline(0, node.clock)
+        self._dropped_failures = False
 
     def run(self) -> Outcome:
         while True:
             o = observe(self._node, self._desired, self._limits, sent=self._sent)
+            if not self._steps:
+                self._accepted = o.config
             self._remember_good(o)
             self._forget_old_failures(o)
-            action = convergence.next_action(o)
-            if isinstance(action, Freeze):
-                raise action.error
-            if isinstance(action, Settled):
-                return Outcome(tuple(self._steps), o)
-            if isinstance(action, Quarantine):
-                self._quarantine(action.failures, "LOAD_FAILED")
-            elif isinstance(action, Configure):
-                changes = models_config.diff(o.config, action.config)
-                models_config.write(self._node.config_file, action.config)
-                self._step(f"configure: {action.reason} ({'; '.join(changes)})")
-                if o.serving is not None:
-                    self._send(o, action.config)
-            elif isinstance(action, Send):
-                self._step(f"reload: {action.reason}")
+            outcome = self._act(o, convergence.next_action(o))
+            if outcome is not None:
+                return outcome
+
+    def _act(self, o: Observation, action: convergence.Action) -> Outcome | None:
+        """Take one step; return the outcome when it was the last."""
+        if isinstance(action, Freeze):
+            raise action.error
+        if isinstance(action, Quarantine):
+            self._quarantine(action.failures, "LOAD_FAILED")
+        elif isinstance(action, Configure):
+            models_config.write(self._node.config_file, action.config)
+            self._step(f"configure: {action.reason} ({'; '.join(models_config.diff(o.config, action.config))})")
+            if o.serving is not None:
                 self._send(o, action.config)
-            elif isinstance(action, Wait):
-                lingering = self._wait(action)
-                if lingering:
-                    return Outcome(tuple(self._steps), o, lingering)
-            else:
-                self._await_server()
+        elif isinstance(action, Send):
+            self._step(f"reload: {action.reason}")
+            self._send(o, action.config)
+        elif isinstance(action, Wait):
+            lingering = self._wait(action)
+            return Outcome(tuple(self._steps), o, lingering) if lingering else None
+        elif isinstance(action, Settled):
+            return self._settle(o)
+        else:
+            self._await_server()
+        return None
+
+    def _settle(self, o: Observation) -> Outcome | None:
+        """Return the outcome, once the server has surely seen that failed versions are not wanted any more.
+
+        A version that failed can be tried again only after the server has taken over a list without it. Nothing shows
+        that it has, so it gets the time before anybody can send the next list.
+        """
+        if self._dropped_failures and not self._take_over.expired:
+            self._take_over.pause(POLL_INTERVAL_S)
+            return None
+        return Outcome(tuple(self._steps), o)
 
     def _step(self, line: str) -> None:
         self._steps.append(line)
@@ -223,7 +254,7 @@ class _Convergence:
         """Drop remembered failures that the server has moved on from, or that outlived their grace."""
         if self._sent is None or not self._sent.failed_before:
             return
-        if self._retry_grace.expired:
+        if self._take_over.expired:
             still: frozenset[Key] = frozenset()
         else:
             still = frozenset(
@@ -242,9 +273,13 @@ class _Convergence:
         )
         wanted = {(name, version) for name, entry in config.entries.items() for version in entry.versions}
         self._sent = Sent(config, failed & wanted)
+        before = {
+            (name, version) for name in (o.config.entries if o.config else ()) for version in o.config.versions(name)
+        }
+        self._dropped_failures = bool(failed & before - wanted)
         self._load_wait = Deadline(self._limits.load_timeout_s, self._node.clock)
         self._unload_wait = Deadline(self._limits.unload_timeout_s, self._node.clock)
-        self._retry_grace = Deadline(RETRY_GRACE_S, self._node.clock)
+        self._take_over = Deadline(self._limits.take_over_s, self._node.clock)
         server = self._node.server
         if server is None:
             return
@@ -256,10 +291,12 @@ class _Convergence:
         except ReloadLockHeld as error:
             self._give_up_loading(error)
         except ServerRefused as error:
-            self._refusal(o, config, error)
+            self._refusal(config, error)
+        else:
+            self._accepted = config
 
-    def _refusal(self, o: Observation, config: ModelsConfig, error: ServerRefused) -> None:
-        """Go on after a failed load, which the states will tell; restore the last configuration after anything else."""
+    def _refusal(self, config: ModelsConfig, error: ServerRefused) -> None:
+        """Go on after a failed load, which the states will tell; else return to the accepted configuration."""
         if error.grpc_code == "UNKNOWN" and "did not become available" in error.server_message:
             return
         text = models_config.render(config)
@@ -268,10 +305,11 @@ class _Convergence:
             self._refused.add(text)
             self._sent = None
             return
-        if o.config is not None and self._node.server is not None:
-            models_config.write(self._node.config_file, o.config)
-            self._node.server.reload(o.config, timeout_s=self._limits.load_timeout_s)
-            self._step("restore: the last good configuration, after the server refused the new one")
+        if self._accepted is not None and self._node.server is not None:
+            # The server may keep a configuration that it refused, so the accepted one is sent again.
+            models_config.write(self._node.config_file, self._accepted)
+            self._node.server.reload(self._accepted, timeout_s=self._limits.load_timeout_s)
+            self._step("restore: the last accepted configuration, after the server refused the new one")
         raise error
 
     def _give_up_loading(self, error: ReloadLockHeld) -> None:
@@ -293,7 +331,7 @@ class _Convergence:
         if action.loading or action.unsettled:
             if self._load_wait.expired and action.loading:
                 message = f"was still loading after {self._limits.load_timeout_s:g} s"
-                self._quarantine({key: message for key in action.loading}, "LOAD_TIMEOUT")
+                self._quarantine(dict.fromkeys(action.loading, message), "LOAD_TIMEOUT")
                 return ""
             if self._load_wait.expired:
                 raise DeadlineExceeded(
@@ -366,7 +404,7 @@ def start_failures(log: str) -> dict[Key, str]:
 
 
 def prune(node: Node, o: Observation) -> list[tuple[str, int, int]]:
-    """Delete what the planner says may go; return (model, version, bytes) of each. The caller holds the store's lock."""
+    """Delete what the planner says may go; return (model, version, bytes) of each. The caller holds the lock."""
     scan = node.store.scan()
     removed = []
     for model, version in convergence.prunable(o):
@@ -374,4 +412,3 @@ def prune(node: Node, o: Observation) -> list[tuple[str, int, int]]:
         node.store.remove(model, version)
         removed.append((model, version, size))
     return removed
-

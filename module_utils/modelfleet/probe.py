@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Mapping
+from typing import TYPE_CHECKING, Any
 
 from .errors import ProbeFailed
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from .adapters.tfserving import Prediction
 
 

@@ -6,12 +6,16 @@ The rehearsed server does everything right: each configured version becomes AVAI
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Iterable, Mapping
+from typing import TYPE_CHECKING
 
 from . import convergence, models_config
 from .convergence import AwaitServer, Configure, Freeze, Key, Observation, Quarantine, Send, Sent, Settled
-from .models_config import ModelsConfig
 from .status import ServingState, VersionStatus
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from .models_config import ModelsConfig
 
 _AVAILABLE = VersionStatus(ServingState.AVAILABLE)
 _ENDED = VersionStatus(ServingState.END)

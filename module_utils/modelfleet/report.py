@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
-from .convergence import Key, Observation
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from .convergence import Key, Observation
 
 #: States of a version that the server does not report: it is only on disk, wanted but not here, or set aside.
 ON_DISK = "ON_DISK"

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from hypothesis import settings, strategies as st
+from hypothesis import settings
+from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from modelfleet import convergence
 from modelfleet.convergence import Configure, Freeze, Observation, Quarantine, Send, Sent, Settled
 from modelfleet.errors import ServerRefused
 from modelfleet.manifest import Desired, DesiredModel
-from modelfleet.models_config import ModelsConfig
+
 from tests.support.contract_model import ContractServer
+
+if TYPE_CHECKING:
+    from modelfleet.models_config import ModelsConfig
 
 MODELS = ("alpha", "beta")
 VERSIONS = (1, 2, 3, 4)
@@ -108,19 +113,14 @@ class Fleet(RuleBasedStateMachine):
         elif isinstance(action, (Configure, Send)):
             self.config = action.config
             if self.server.up:
-                failed = {
-                    (name, v) for name, items in (o.serving or {}).items() for v, s in items.items() if s.failed
-                }
+                failed = {(name, v) for name, items in (o.serving or {}).items() for v, s in items.items() if s.failed}
                 self.sent = Sent(action.config, frozenset())
                 # A version that once failed is configured again only after somebody lifted its quarantine, which
                 # no rule here does: so nothing old can be mistaken for new.
                 assert not {(n, v) for n, e in action.config.entries.items() for v in e.versions} & (
                     failed - {key for key in failed if key not in self.quarantined}
                 )
-                try:
-                    self.server.reload(action.config, timeout_s=1)
-                except ServerRefused as error:
-                    assert error.grpc_code == "UNKNOWN", error
+                self.reload(action.config)
         elif not self.server.up:
             culprit = next(
                 (
@@ -139,6 +139,13 @@ class Fleet(RuleBasedStateMachine):
         for name, version in convergence.prunable(self.observe()):
             self.check_prunable(name, version)
         return action
+
+    def reload(self, config: ModelsConfig) -> None:
+        try:
+            self.server.reload(config, timeout_s=1)
+        except ServerRefused as error:
+            if error.grpc_code != "UNKNOWN":
+                raise
 
     def observe_offline(self) -> ModelsConfig:
         self.config = convergence.next_config(replace(self.observe(), serving=None))
@@ -170,7 +177,8 @@ class Fleet(RuleBasedStateMachine):
             for version in labels.values():
                 status = self.server.monitor.get(name, {}).get(version)
                 # Right after a restart a label may be ahead of the load of the version it was at.
-                assert status is not None and (status.available or not self.served_before[name] or status.in_transition)
+                assert status is not None
+                assert status.available or status.in_transition or not self.served_before[name]
 
     def teardown(self) -> None:
         if not hasattr(self, "server"):

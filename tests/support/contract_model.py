@@ -10,10 +10,13 @@ never retried while it stays wanted; a reload waits for new models only.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from modelfleet.errors import ServerRefused, ServerUnreachable
-from modelfleet.models_config import ModelsConfig
 from modelfleet.status import ServingState, VersionStatus
+
+if TYPE_CHECKING:
+    from modelfleet.models_config import ModelsConfig
 
 LOAD_TICKS = 2
 
@@ -62,7 +65,9 @@ class ContractServer:
             for label, version in entry.labels.items():
                 before = self.label_map.get(name, {}).get(label)
                 if not self.available(name, version) and before not in {None, version}:
-                    raise ServerRefused("server", "FAILED_PRECONDITION", f"Request to assign label to version {version}")
+                    raise ServerRefused(
+                        "server", "FAILED_PRECONDITION", f"Request to assign label to version {version}"
+                    )
         self.label_map = {name: dict(entry.labels) for name, entry in config.entries.items()}
         new = set(config.entries) - set(self.source)
         for name in set(self.source) - set(config.entries):

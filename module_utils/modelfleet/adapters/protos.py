@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -63,7 +63,7 @@ def pool() -> pool_module.DescriptorPool:
     return result
 
 
-@lru_cache(maxsize=None)
+@cache
 def message(name: str) -> Any:  # noqa: ANN401  (a message class made at run time has no static type)
     """Return the message class of a full name, for example ``tensorflow.serving.PredictRequest``.
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import struct
-from typing import Any, List, Union
+from typing import Any, Union
 
 from ..errors import InvalidInput
 from .protos import message
 
 #: A value as JSON has it.
-Nested = Union[bool, int, float, str, List["Nested"]]
+Nested = Union[bool, int, float, str, list["Nested"]]
 
 # DataType numbers (tensorflow/core/framework/types.proto) -> (field of TensorProto, struct code of one element).
 _NUMERIC = {

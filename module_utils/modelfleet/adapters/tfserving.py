@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from ..errors import InvalidInput, MissingDependency, ReloadLockHeld, ServerRefused, ServerUnreachable
 from ..status import ServingState, VersionStatus
@@ -16,6 +16,7 @@ from .protos import message, pool
 from .tensors import from_tensor_proto, to_tensor_proto
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
     from types import TracebackType
 
     from ..models_config import ModelsConfig
@@ -75,7 +76,7 @@ class TFServing:
         self._timeout_s = timeout_s
         self._channel = grpc.insecure_channel(target, options=_OPTIONS)
 
-    def __enter__(self) -> TFServing:
+    def __enter__(self) -> TFServing:  # noqa: PYI034  (typing.Self is younger than the oldest node)
         return self
 
     def __exit__(
@@ -105,14 +106,9 @@ class TFServing:
                 request.model_spec.name = name
                 futures.append((name, call.future(request, timeout=self._timeout_s)))
             for name, future in futures:
-                try:
-                    reply = future.result()
-                except self._grpc.RpcError as error:
-                    if error.code() is not self._grpc.StatusCode.NOT_FOUND:
-                        raise self._failure(error, f"status of model {name}") from error
-                    result[name] = {}
-                else:
-                    result[name] = {entry.version: _version_status(entry) for entry in reply.model_version_status}
+                reply = self._answer(future, f"status of model {name}", {self._grpc.StatusCode.NOT_FOUND})
+                entries = reply.model_version_status if reply is not None else ()
+                result[name] = {entry.version: _version_status(entry) for entry in entries}
         return result
 
     def labels(self, wanted: Iterable[tuple[str, str]]) -> dict[tuple[str, str], int | None]:
@@ -136,15 +132,9 @@ class TFServing:
         codes = self._grpc.StatusCode
         unresolved = {codes.INVALID_ARGUMENT, codes.NOT_FOUND, codes.FAILED_PRECONDITION}
         result: dict[tuple[str, str], int | None] = {}
-        for key, future in futures:
-            try:
-                result[key] = future.result().model_spec.version.value
-            except self._grpc.RpcError as error:
-                # UNAVAILABLE with these words is the server's answer before it has any label, not a lost connection.
-                before_labels = error.code() is codes.UNAVAILABLE and "labels does not init" in str(error.details())
-                if error.code() not in unresolved and not before_labels:
-                    raise self._failure(error, f"label {key[1]} of model {key[0]}") from error
-                result[key] = None
+        for (model, label), future in futures:
+            reply = self._answer(future, f"label {label} of model {model}", unresolved, "labels does not init")
+            result[(model, label)] = reply.model_spec.version.value if reply is not None else None
         return result
 
     def reload(self, config: ModelsConfig, *, timeout_s: float) -> None:
@@ -209,8 +199,12 @@ class TFServing:
         for name, value in inputs.items():
             if name not in signature.inputs:
                 known = ", ".join(sorted(signature.inputs))
-                raise InvalidInput(f"input {name} of {model} version {served}", "is not in the signature", f"use {known}")
-            request.inputs[name].CopyFrom(to_tensor_proto(value, signature.inputs[name].dtype, f"{model}: input {name}"))
+                raise InvalidInput(
+                    f"input {name} of {model} version {served}", "is not in the signature", f"use {known}"
+                )
+            request.inputs[name].CopyFrom(
+                to_tensor_proto(value, signature.inputs[name].dtype, f"{model}: input {name}")
+            )
         call = self._call(_PREDICTION_SERVICE + "Predict", "PredictRequest", "PredictResponse")
         begin = time.monotonic()
         try:
@@ -258,6 +252,15 @@ class TFServing:
             request_serializer=message(f"tensorflow.serving.{request}").SerializeToString,
             response_deserializer=message(f"tensorflow.serving.{response}").FromString,
         )
+
+    def _answer(self, future: Any, what: str, no_answer: set[Any], words: str = "") -> Any | None:  # noqa: ANN401
+        """Return the reply of a call; None for an error of the given codes, or one that says the given words."""
+        try:
+            return future.result()
+        except self._grpc.RpcError as error:
+            if error.code() in no_answer or (words and words in str(error.details())):
+                return None
+            raise self._failure(error, what) from error
 
     def _failure(self, error: Any, what: str) -> ServerUnreachable | ServerRefused:  # noqa: ANN401  (an RpcError)
         codes = self._grpc.StatusCode
