@@ -42,6 +42,11 @@ def environment_state(venv: Path, stamp: str) -> str:
     return "current" if stamp in stamps else "outdated"
 
 
+def entries(home: Path) -> list[str]:
+    """Return the names of everything that lies directly below the home; nothing where there is none."""
+    return sorted(entry.name for entry in home.iterdir()) if home.is_dir() else []
+
+
 def wrong_directories(home: Path, wanted: dict[str, str]) -> list[dict[str, str]]:
     """Return the directories, with the mode they should have, that are missing or differ from it."""
     wrong = []
@@ -71,6 +76,7 @@ def main() -> None:
         "writable": writable,
         "environment": environment,
         "messages_laid": (venv / "share" / "modelfleet" / "tfserving.binpb").is_file(),
+        "entries": entries(arguments.home),
         "wrong_directories": wrong_directories(arguments.home, arguments.directories),
     }
     print(json.dumps(report))
