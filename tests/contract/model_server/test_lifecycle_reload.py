@@ -77,8 +77,10 @@ def test_a_wrong_platform_of_a_new_model_cannot_be_corrected_before_the_model_wa
     )
     assert refused(lab, lab.model("m")) == (
         Code.INVALID_ARGUMENT,
-        "Illegal to change a model's platform. For model m platform was tensorflw and new platform requested is "
-        "tensorflow",
+        (
+            "Illegal to change a model's platform. For model m platform was tensorflw and new platform requested is "
+            "tensorflow"
+        ),
     )
     lab.reload()
     lab.reload(lab.model("m"))
@@ -91,8 +93,10 @@ def test_a_new_model_without_a_platform_poisons_every_later_reload(make_lab):
     lab.start(lab.model("good"))
     poisoned = (
         Code.INVALID_ARGUMENT,
-        "Illegal setting neither ModelServerConfig::model_type (deprecated) nor ModelServerConfig::model_platform, "
-        "model name is m",
+        (
+            "Illegal setting neither ModelServerConfig::model_type (deprecated) nor "
+            "ModelServerConfig::model_platform, model name is m"
+        ),
     )
     assert refused(lab, lab.model("good"), lab.model("m", platform="")) == poisoned
     assert refused(lab, lab.model("good"), lab.model("m")) == poisoned
@@ -257,8 +261,10 @@ def test_a_new_model_that_fails_is_unknown_is_not_rolled_back_and_ok_when_sent_a
     lab.fail("bad", 4)
     assert refused(lab, lab.model("b"), lab.model("bad")) == (
         Code.UNKNOWN,
-        "1 model(s) did not become available: {{{name: bad version: 4} due to error: NOT_FOUND: "
-        "no SavedModel of bad 4}, }",
+        (
+            "1 model(s) did not become available: {{{name: bad version: 4} due to error: NOT_FOUND: "
+            "no SavedModel of bad 4}, }"
+        ),
     )
     assert lab.attempts.count(("bad", 4)) == 6
     lab.until_state("a", 1, "END")

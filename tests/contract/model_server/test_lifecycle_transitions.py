@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from modelfleet_services.model_server.rpc_status import StatusError
 
 from tests.support.lifecycle_lab import eventually, settle
 
@@ -24,6 +25,14 @@ def serving(make_lab):
 
 def want(lab, *versions):
     lab.reload(lab.model("m", specific=versions))
+
+
+def told(lab):
+    """Return the refusal of a request, if it is refused."""
+    try:
+        lab.served("m")
+    except StatusError as error:
+        return error.message
 
 
 def test_from_1_to_2_loads_before_it_unloads(serving):
@@ -319,7 +328,7 @@ class TestRequestsUnderWay:
         with lab.core.acquire(lab.spec("m")) as (_, _, servable):
             lab.reload()
             lab.until_state("m", 1, "UNLOADING")
-            eventually(lambda: not lab_serves(lab), "the version out of reach")
+            eventually(lambda: told(lab) == "Servable not found for request: Latest(m)", "the version out of reach")
             settle()
             assert not servable.closed
         lab.until_state("m", 1, "END")
@@ -331,11 +340,3 @@ class TestRequestsUnderWay:
         with lab.core.acquire(lab.spec("m")) as (_, _, servable):
             lab.core.stop()
             assert not servable.closed
-
-
-def lab_serves(lab):
-    try:
-        return lab.served("m")
-    except Exception as error:
-        assert str(error) == "NOT_FOUND: Servable not found for request: Latest(m)"  # noqa: PT017
-        return 0
