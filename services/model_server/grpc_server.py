@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from .flags import Flags
 
 _MAX_MESSAGE_BYTES = 2**31 - 1
+
+log = logging.getLogger(__name__)
 
 
 def credentials(flags: Flags) -> grpc.ServerCredentials | None:
@@ -76,4 +79,6 @@ def start(flags: Flags, api: ModelServerApi) -> grpc.Server:
                 Code.INVALID_ARGUMENT, f"Failed to BuildAndStart gRPC server: {address} cannot be used ({error})"
             ) from error
     server.start()
+    for address in addresses:
+        log.info("Running gRPC ModelServer at %s ...", address)
     return server

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import grpc
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
@@ -35,6 +35,10 @@ def truncated(text: str) -> str:
     return text if len(text) <= _MAX_DETAILS else text[:_MAX_DETAILS] + _TRUNCATED
 
 
+def _abort(context: grpc.ServicerContext, code: Code, text: str) -> NoReturn:
+    context.abort(_CODES[code], truncated(text))
+
+
 def _handler(
     request_name: str,
     call: Callable[[Any, float | None], Any],
@@ -57,7 +61,7 @@ def _handler(
         except Exception:
             log.exception("the call with %s failed", request_name)
             code, text = Code.INTERNAL, "the server failed; its log says why"
-        context.abort(_CODES[code], truncated(text))
+        _abort(context, code, text)
 
     if pool is not None:
         behaviour.experimental_thread_pool = pool  # type: ignore[attr-defined]  # how gRPC takes a handler's own threads

@@ -152,7 +152,6 @@ def _serve(flags: Flags) -> int:
     except (StatusError, ModelfleetError) as error:
         _start_failed(error)
         return _FAILED
-    log.info("Running gRPC ModelServer at 0.0.0.0:%d ...", flags.port)
     rest = _start_rest(flags, api) if flags.rest_api_port != 0 else None
     started = True
     ending.wait()
