@@ -7,20 +7,25 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from ..rpc_status import Code, StatusError
-from .states import ServableId
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from ..servable import Servable
+    from .states import ServableId
 
 
 class _Generation:
-    """One immutable table of what is served, with the number of requests that use it."""
+    """One immutable table of what is served, with the number of requests that use it.
+
+    The table answers a request in one look: a model with a number, or with None for its highest number.
+    """
 
     def __init__(self, versions: Mapping[ServableId, Servable]) -> None:
-        self.versions = dict(versions)
-        self.latest = {servable.name: servable.version for servable in sorted(versions)}
+        self.table: dict[tuple[str, int | None], tuple[str, int, Servable]] = {}
+        for servable_id in sorted(versions):
+            served = (servable_id.name, servable_id.version, versions[servable_id])
+            self.table[servable_id.name, servable_id.version] = self.table[servable_id.name, None] = served
         self.users = 0
 
 
@@ -31,7 +36,7 @@ class ServingMap:
     """
 
     def __init__(self) -> None:
-        self._changed = threading.Condition()
+        self._changed = threading.Condition(threading.Lock())
         self._current = _Generation({})
         self._requests = 0
         self._abandoned = False
@@ -45,20 +50,20 @@ class ServingMap:
         """
         with self._changed:
             generation = self._current
-            number = generation.latest.get(name) if version is None else version
-            servable = None if number is None else generation.versions.get(ServableId(name, number))
-            if number is None or servable is None:
+            served = generation.table.get((name, version))
+            if served is None:
                 wanted = f"Latest({name})" if version is None else f"Specific({name}, {version})"
                 raise StatusError(Code.NOT_FOUND, f"Servable not found for request: {wanted}")
             generation.users += 1
             self._requests += 1
         try:
-            yield name, number, servable
+            yield served
         finally:
             with self._changed:
                 generation.users -= 1
                 self._requests -= 1
-                if not generation.users:
+                # Only a table that was replaced has somebody waiting for its last request.
+                if not generation.users and generation is not self._current:
                     self._changed.notify_all()
 
     def replace(self, versions: Mapping[ServableId, Servable]) -> bool:
