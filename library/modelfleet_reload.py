@@ -149,6 +149,17 @@ models:
   sample: [{"model": "digits", "version": 3, "state": "AVAILABLE", "labels": ["stable"], "wanted": true,
     "on_disk": true, "configured": true,
     "message": ""}]
+table:
+  description: The same as lines of an aligned table.
+  returned: success
+  type: list
+  elements: str
+prunable:
+  description: Versions whose files nothing needs any more; M(modelfleet_prune) deletes them.
+  returned: success
+  type: list
+  elements: dict
+  sample: [{"model": "digits", "version": 1}]
 refused:
   description: Versions that are wanted or were set aside, and are not served, each with its reason.
   returned: success
@@ -162,7 +173,7 @@ lingering:
   sample: ""
 """
 
-from ..module_utils.modelfleet import models_config, report
+from ..module_utils.modelfleet import convergence, models_config, report
 from ..module_utils.modelfleet.node import converge
 from ..module_utils.modelfleet.rehearsal import rehearse
 from ..module_utils.modelfleet_module import (
@@ -216,7 +227,9 @@ def run(params: Params, check_mode: bool) -> Result:  # noqa: FBT001  (the signa
         values={
             "steps": list(steps),
             "models": report.as_data(rows),
+            "table": report.table(rows),
             "refused": report.faults(rows),
+            "prunable": [{"model": model, "version": version} for model, version in convergence.prunable(after)],
             "lingering": lingering,
         },
         before=models_config.render(before.config) if before.config else "",

@@ -256,7 +256,9 @@ class _Resolver:
             return ()
         newest = sorted(self.usable[name], reverse=True)
         good = [version for version in newest if (name, version) not in self._refused]
-        passed = sorted(set(newest[: versions.latest]) - set(good))
+        chosen = good[: versions.latest]
+        last = chosen[-1] if len(chosen) == versions.latest else 0
+        passed = [version for version in sorted(newest) if version > last and (name, version) in self._refused]
         if passed:
             self.passed_over[name] = tuple(passed)
         if not newest:
@@ -265,7 +267,7 @@ class _Resolver:
             self.problems.append(
                 SourceEmpty(subject, "has no version that is not set aside", "publish a new version of it")
             )
-        return good[: versions.latest]
+        return chosen
 
 
 def _merged(base: Spec, over: Spec) -> Spec:

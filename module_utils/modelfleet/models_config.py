@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 #: The only platform that a stock server knows.
 PLATFORM = "tensorflow"
 _HEADER = "# Written by modelfleet; the next deployment overwrites what is changed here by hand.\n"
-_REPLACE = "remove the file, or allow the deployment to replace it"
+_REPLACE = "remove the file: the next deployment writes it anew"
 
 
 class ForeignConfig(InvalidInput):

@@ -273,9 +273,8 @@ class _Convergence:
         )
         wanted = {(name, version) for name, entry in config.entries.items() for version in entry.versions}
         self._sent = Sent(config, failed & wanted)
-        before = {
-            (name, version) for name in (o.config.entries if o.config else ()) for version in o.config.versions(name)
-        }
+        previous = o.config.entries if o.config else {}
+        before = {(name, version) for name, entry in previous.items() for version in entry.versions}
         self._dropped_failures = bool(failed & before - wanted)
         self._load_wait = Deadline(self._limits.load_timeout_s, self._node.clock)
         self._unload_wait = Deadline(self._limits.unload_timeout_s, self._node.clock)

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
 
     from .convergence import Key, Observation
 
@@ -121,6 +121,6 @@ def _yes(value: bool) -> str:  # noqa: FBT001  (a predicate's answer, not a swit
     return "yes" if value else "no"
 
 
-def faults(items: Iterable[Row]) -> list[Mapping[str, object]]:
+def faults(items: Iterable[Row]) -> list[dict[str, object]]:
     """Return the rows that need a person, as plain data."""
     return as_data(row for row in items if row.fault)

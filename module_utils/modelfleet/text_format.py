@@ -138,7 +138,7 @@ def _tokens(text: str, source: str) -> Iterator[_Token]:
 
 
 def _unreadable(place: Place, problem: str) -> InvalidInput:
-    return InvalidInput(str(place), problem, "correct the file, or let the next deployment write it anew")
+    return InvalidInput(str(place), problem, "remove the file: the next deployment writes it anew")
 
 
 class _Reader:

@@ -97,7 +97,8 @@ class TFServing:
         """
         request_type = message("tensorflow.serving.GetModelStatusRequest")
         call = self._call(_MODEL_SERVICE + "GetModelStatus", "GetModelStatusRequest", "GetModelStatusResponse")
-        names = list(models)
+        # Asked about nothing, the server is asked for a name that no model has: an answer is wanted in any case.
+        names = list(models) or [""]
         result: dict[str, dict[int, VersionStatus]] = {}
         for start in range(0, len(names), _WINDOW):
             futures = []
@@ -109,6 +110,7 @@ class TFServing:
                 reply = self._answer(future, f"status of model {name}", {self._grpc.StatusCode.NOT_FOUND})
                 entries = reply.model_version_status if reply is not None else ()
                 result[name] = {entry.version: _version_status(entry) for entry in entries}
+        result.pop("", None)
         return result
 
     def labels(self, wanted: Iterable[tuple[str, str]]) -> dict[tuple[str, str], int | None]:

@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+
+def test_the_latest_version_of_every_model_is_brought(lab):
+    lab.publish("a", 1, 2)
+    lab.publish("b", 1)
+    result = lab.pull()
+    assert result["changed"]
+    assert [(item["model"], item["version"]) for item in result["pulled"]] == [("a", 2), ("b", 1)]
+    assert result["bytes"] == sum(item["bytes"] for item in result["pulled"]) > 0
+    assert result["desired"]["models"]["a"] == {"versions": [2], "labels": {}, "keep": 2}
+    assert (lab.store / "a" / "2" / "saved_model.pb").read_bytes() == (lab.scales / "2/saved_model.pb").read_bytes()
+
+
+def test_a_second_pull_changes_nothing(lab):
+    lab.publish("a", 1)
+    lab.pull()
+    again = lab.pull()
+    assert not again["changed"]
+    assert again["pulled"] == []
+
+
+def test_check_mode_tells_what_would_come_and_touches_nothing(lab):
+    lab.publish("a", 1)
+    told = lab.pull(check=True, diff=True)
+    assert told["changed"]
+    assert [(item["model"], item["version"]) for item in told["pulled"]] == [("a", 1)]
+    assert told["diff"]["after"] == "a/1\n"
+    assert not lab.store.exists()
+    done = lab.pull(diff=True)
+    assert done["pulled"] == told["pulled"]
+    assert done["diff"]["after"] == told["diff"]["after"]
+
+
+def test_an_incomplete_version_is_refused_with_reason_and_cure_and_the_one_below_comes(lab):
+    lab.publish("a", 1)
+    (lab.repository / "a" / "2").mkdir()
+    (lab.repository / "a" / "2" / "notes.txt").write_text("no graph")
+    result = lab.pull()
+    assert [(item["model"], item["version"]) for item in result["pulled"]] == [("a", 1)]
+    (refused,) = result["refused"]
+    assert (refused["model"], refused["version"], refused["code"]) == ("a", 2, "INCOMPLETE")
+    assert "saved_model.pb" in refused["message"]
+    assert refused["remedy"]
+    again = lab.pull()
+    assert not again["changed"]
+    assert [item["version"] for item in again["refused"]] == [2]
+
+
+def test_fleet_json_of_the_repository_is_followed(lab):
+    lab.publish("a", 1, 2)
+    lab.publish("b", 1)
+    manifest = {"format": 1, "models": {"a": {"versions": [1], "labels": {"stable": 1}}}}
+    (lab.repository / "fleet.json").write_text(json.dumps(manifest))
+    result = lab.pull()
+    assert result["desired"]["models"] == {"a": {"versions": [1], "labels": {"stable": 1}, "keep": 2}}
+    assert not result["desired"]["tracked"]
+
+
+def test_an_inventory_with_models_wins_over_fleet_json(lab):
+    lab.publish("a", 1, 2)
+    (lab.repository / "fleet.json").write_text('{"models": {"a": {"versions": [1]}}}')
+    result = lab.pull(manifest={"models": {"a": {"versions": [2]}}})
+    assert result["desired"]["models"]["a"]["versions"] == [2]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"repository": "/does/not/exist"}, ("/does/not/exist",)),
+        ({"headroom": "lots"}, ("headroom", "1Gi")),
+        ({"manifest": {"models": {"a": {"versions": [0]}}}}, ("models.a", "0")),
+        ({"manifest": {"models": {"a b": {}}}}, ("a b", "letters, digits")),
+        ({"manifest": {"model": {}}}, ("model", "known keys")),
+        ({"repository": "gs://bucket"}, ("gs://",)),
+    ],
+)
+def test_bad_input_is_one_line_that_names_the_thing_and_the_cure(lab, options, words):
+    lab.publish("a", 1)
+    result = lab.pull(**options)
+    assert result["failed"]
+    assert "\n" not in result["msg"]
+    assert all(word in result["msg"] for word in words), result["msg"]
+    assert result["error"]["code"]
+    assert not lab.store.exists()
+
+
+def test_more_than_the_disk_has_is_refused_before_the_first_byte(lab):
+    lab.publish("a", 1)
+    result = lab.pull(headroom="100000Ti")
+    assert [item["code"] for item in result["refused"]] == ["NO_SPACE"]
+    assert not result["changed"]
+    assert not (lab.store / "a").exists()
