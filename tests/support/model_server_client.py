@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from http.client import HTTPConnection
 import json
 import time
+from http.client import HTTPConnection
 from typing import TYPE_CHECKING, Any, Self
 
 import grpc

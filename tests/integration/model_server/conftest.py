@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import namedtuple
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -10,7 +10,10 @@ from tests.support import saved_models
 from tests.support.model_server_client import GrpcClient
 from tests.support.model_server_process import model_entry, models_config_text, running_model_server
 
-Shared = namedtuple("Shared", "server client")
+
+class Shared(NamedTuple):
+    server: Any
+    client: Any
 
 
 @pytest.fixture(scope="session")

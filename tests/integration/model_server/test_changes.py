@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 import grpc
 import pytest
+from google.protobuf import text_format
 
 from tests.support import saved_models
 from tests.support.model_server_client import AVAILABLE, END, GrpcClient, eventually, failure, http, serving
@@ -118,8 +119,6 @@ def test_reloads_that_wait_for_ever_leave_inference_and_status_alone(fleet):
     _, client, root = fleet
     text = models_config_text(model_entry("m", root / "m", versions=(1,)), model_entry("ghost", root / "ghost"))
     request = serving("ReloadConfigRequest")
-    from google.protobuf import text_format  # noqa: PLC0415
-
     text_format.Parse(text, request.config)
     waiting = [client.future("HandleReloadConfigRequest", request, 60) for _ in range(40)]
     time.sleep(1)
@@ -148,7 +147,9 @@ def test_the_file_is_applied_again_and_undoes_a_reload(tmp_path):
         GrpcClient(server.target) as client,
     ):
         client.reload(models_config_text(model_entry("m", tmp_path / "m")))
-        eventually(lambda: client.states("n") == {1: AVAILABLE} and client.predict("n", [1.0]) == [3.0])
+        loaded = "Successfully loaded servable version {name: n version: 1}"
+        eventually(lambda: server.log.count(loaded) == 2)
+        eventually(lambda: client.states("n") == {1: AVAILABLE})
         server.config_path.write_text("nonsense")
         server.wait_for_log("ERROR Failed to read ModelServerConfig file: Invalid protobuf file: ")
         assert client.predict("n", [1.0]) == [3.0]
@@ -156,8 +157,8 @@ def test_the_file_is_applied_again_and_undoes_a_reload(tmp_path):
 
 def test_two_models_load_while_a_third_serves_without_an_error(fleet):
     server, client, root = fleet
-    saved_models.large(root / "a" / "1", 96)
-    saved_models.large(root / "b" / "1", 96)
+    saved_models.large(root / "a" / "1", 40)
+    saved_models.large(root / "b" / "1", 40)
     text = models_config_text(
         model_entry("m", root / "m", versions=(1,)), model_entry("a", root / "a"), model_entry("b", root / "b")
     )

@@ -110,8 +110,10 @@ def test_status_lists_versions_from_the_highest_down(client):
             "HandleReloadConfigRequest",
             lambda: serving("ReloadConfigRequest"),
             "INVALID_ARGUMENT",
-            "ServerModelConfig type not supported by HandleReloadConfigRequest."
-            " Only ModelConfigList is currently supported",
+            (
+                "ServerModelConfig type not supported by HandleReloadConfigRequest."
+                " Only ModelConfigList is currently supported"
+            ),
         ),
         (
             "MultiInference",

@@ -54,7 +54,7 @@ def test_the_log_is_plain_lines(model, tmp_path):
         lines = server.log.splitlines()
     assert "unknown argument: --no_such_flag=1" in lines
     logged = [line for line in lines if re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3} (INFO|WARNING) ", line)]
-    assert [line for line in logged if "WARNING" in line][0].endswith(
+    assert next(line for line in logged if "WARNING" in line).endswith(
         "--enable_batching is accepted without effect: requests are run one by one, unbatched"
     )
     usage = [line for line in lines if line.startswith(("\t--", "usage:", "Flags:", "modelfleet's", "unknown", "  "))]
@@ -101,7 +101,10 @@ def test_the_ports_stay_closed_until_the_first_models_are_up(tmp_path):
     [
         (
             ["--port=0", "--model_base_path=/m"],
-            "INVALID_ARGUMENT: At least one of server_options.grpc_port or server_options.grpc_socket_path must be set.",
+            (
+                "INVALID_ARGUMENT: "
+                "At least one of server_options.grpc_port or server_options.grpc_socket_path must be set."
+            ),
         ),
         (
             [],
@@ -213,8 +216,11 @@ def certificate(tmp_path_factory):
     directory = tmp_path_factory.mktemp("tls")
     key, cert = directory / "key.pem", directory / "cert.pem"
     subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]
-        + ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost", "-keyout", str(key), "-out", str(cert)],
+        [
+            *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"),
+            *("-days", "2", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"),
+            *("-keyout", str(key), "-out", str(cert)),
+        ],
         check=True,
         capture_output=True,
     )
@@ -337,7 +343,7 @@ def test_small_models_start_within_seconds(model):
 
 
 def test_a_large_model_and_its_metadata_are_served(tmp_path):
-    saved_models.large(tmp_path / "big" / "1", 64)
+    saved_models.large(tmp_path / "big" / "1", 8)
     with (
         running_model_server(f"--model_base_path={tmp_path / 'big'}", rest_port=0) as server,
         GrpcClient(server.target) as client,

@@ -156,8 +156,10 @@ def test_status_and_metadata(port):
             "/v1/models/half:predict",
             {"instances": [1.0]},
             400,
-            "Failed to process element: 0 of 'instances' list. Error: UNIMPLEMENTED: Conversion of JSON Value: 1.0"
-            " to type: half",
+            (
+                "Failed to process element: 0 of 'instances' list."
+                " Error: UNIMPLEMENTED: Conversion of JSON Value: 1.0 to type: half"
+            ),
         ),
         (
             "POST",
@@ -198,10 +200,11 @@ def test_a_slow_model_exceeds_the_servers_own_timeout(port):
 
 def test_one_connection_serves_many_requests(port):
     connection = http_connection(port)
+    connection.connect()
+    local = connection.sock.getsockname()
     for number in range(5):
         connection.request("POST", "/v1/models/scale:predict", json.dumps({"instances": [number]}))
         assert json.loads(connection.getresponse().read()) == {"predictions": [3.0 * number]}
-        local = connection.sock.getsockname() if number == 0 else local
         assert connection.sock.getsockname() == local
     connection.close()
 
