@@ -166,6 +166,20 @@ class Lab:
             lambda: self.states(name).get(version) == state, f"{name} {version} {state}, but {self.states(name)}"
         )
 
+    def managed(self, name):
+        """Return what the manager holds of a model, by version."""
+        return {harness.id.version: harness for harness in self.core._basic.managed().get(name, [])}
+
+    def until_dropped(self, name, version):
+        """Wait until the manager took over a list without the version."""
+        eventually(
+            lambda: version not in (held := self.managed(name)) or not held[version].wanted, f"{name} {version} dropped"
+        )
+
+    def until_forgotten(self, name, version):
+        """Wait until a dropped version is managed no more, so that it can be wanted anew."""
+        eventually(lambda: version not in self.managed(name), f"{name} {version} forgotten")
+
     def spec(self, name, *, version=None, label=None):
         spec = message("tensorflow.serving.ModelSpec")(name=name)
         if version is not None:

@@ -172,7 +172,7 @@ def test_a_repaired_version_is_tried_again_after_it_was_gone_for_a_poll(serving)
     settle()
     assert lab.attempts.count(("m", 2)) == 1
     remove(lab, "m", "2")
-    settle()
+    lab.until_forgotten("m", 2)
     lab.lay("m", 2)
     lab.until_serving("m", 1, 2)
 

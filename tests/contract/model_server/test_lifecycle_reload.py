@@ -331,7 +331,7 @@ def test_removed_and_added_again_while_it_still_unloads_its_end_is_taken_for_the
         lab.reload()
         lab.until_state("m", 1, "UNLOADING")
         again = lab.reload_in_background(lab.model("m"))
-        settle()
+        eventually(lambda: "m" in lab.core._source.names(), "the source looking for m again")
         assert not again.done
     with pytest.raises(StatusError) as failure:
         again.result()

@@ -83,10 +83,10 @@ def test_several_wanted_versions_load_highest_first(serving):
 
 
 def test_a_failing_version_looks_like_a_loading_one_until_retries_are_exhausted(serving):
-    lab = serving(1, max_num_load_retries=3, load_retry_interval_s=0.05)
+    lab = serving(1, max_num_load_retries=3, load_retry_interval_s=0.2)
     lab.fail("m", 2)
     want(lab, 1, 2)
-    eventually(lambda: lab.attempts.count(("m", 2)) >= 3, "a second retry")
+    eventually(lambda: lab.attempts.count(("m", 2)) >= 2, "a retry")
     report = lab.core.statuses("m", 2)[0]
     assert (report.state, report.error_code, report.error_message) == (20, 0, "")
     lab.until_state("m", 2, "END")
@@ -123,7 +123,7 @@ def test_a_failed_version_is_not_retried_until_it_was_unwanted(serving):
     assert lab.attempts.count(("m", 2)) == 1
 
     want(lab, 1)
-    settle()
+    lab.until_forgotten("m", 2)
     want(lab, 1, 2)
     lab.until_serving("m", 1, 2)
 
@@ -147,7 +147,7 @@ def test_a_dropped_version_that_fails_on_is_tried_no_further(serving):
     assert lab.core.statuses("m", 2)[0].error_message == "no SavedModel of m 2"
     count = lab.attempts.count(("m", 2))
     settle()
-    assert lab.attempts.count(("m", 2)) == count < 50
+    assert lab.attempts.count(("m", 2)) == count < 500
 
 
 def test_a_dropped_version_that_loads_after_all_ends_as_cancelled_and_is_freed(serving):
@@ -156,7 +156,7 @@ def test_a_dropped_version_that_loads_after_all_ends_as_cancelled_and_is_freed(s
     want(lab, 1, 2)
     lab.until_state("m", 2, "LOADING")
     want(lab, 1)
-    settle()
+    lab.until_dropped("m", 2)
     gate.set()
     lab.until_state("m", 2, "END")
     report = lab.core.statuses("m", 2)[0]
@@ -284,7 +284,7 @@ class TestRewantTrap:
         want(lab, 1, 2)
         lab.until_state("m", 2, "END")
         want(lab, 1)
-        settle()
+        lab.until_forgotten("m", 2)
         lab.failures.clear()
         want(lab, 1, 2)
         lab.until_serving("m", 1, 2)

@@ -8,7 +8,7 @@ import random
 import threading
 
 import hypothesis.strategies as st
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from modelfleet_services.model_server.lifecycle.aspired_versions_manager import AspiredVersionsManager
 from modelfleet_services.model_server.lifecycle.basic_manager import BasicManager
@@ -174,7 +174,9 @@ class Histories(RuleBasedStateMachine):
             assert {v for v in VERSIONS if self.last.get(ServableId(name, v)) is AVAILABLE} == self.serving(name)
 
 
-Histories.TestCase.settings = settings(max_examples=120, stateful_step_count=40, deadline=None)
+Histories.TestCase.settings = settings(
+    max_examples=120, stateful_step_count=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
 TestHistories = Histories.TestCase
 
 
