@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import ansible.module_utils
@@ -29,4 +28,3 @@ def message_descriptors(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(PROTOS_VARIABLE, str(path))
         yield
-    assert PROTOS_VARIABLE not in os.environ

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Mapping
 
 PROJECT = Path(__file__).resolve().parent.parent
 BOOTSTRAP = PROJECT / "requirements" / "bootstrap.txt"
@@ -89,13 +89,13 @@ def uv_environment(python: Path, *, ignored: Collection[str] = ()) -> dict[str, 
     return {**os.environ, **added}
 
 
-def run(what: str, command: list[str | Path], **options: object) -> None:
+def run(what: str, command: list[str | Path], environment: Mapping[str, str] | None = None) -> None:
     """Run one step; its own output says what is wrong, the last line says which step it was.
 
     Raises:
         EnvironmentProblem: the step failed.
     """
-    result = subprocess.run(command, check=False, **options)  # type: ignore[call-overload]
+    result = subprocess.run(command, check=False, env=environment)
     if result.returncode:
         message = f"{what} failed (exit status {result.returncode}); see the lines above, then run the same again"
         raise EnvironmentProblem(message)
@@ -152,7 +152,7 @@ def lay(directory: Path, name: str) -> bool:
     run(
         f"installing {level.lock.relative_to(PROJECT)} with uv",
         [uv, "pip", "sync", "--quiet", "--python", python, "--require-hashes", BOOTSTRAP, level.lock],
-        env=uv_environment(python),
+        uv_environment(python),
     )
     if level.linked:
         link_packages(directory)
