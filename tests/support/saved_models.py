@@ -142,7 +142,7 @@ def tensor(dtype: str, values: Iterable[Any], shape: Sequence[int] | None = None
         "complex128": "dcomplex_val",
     }
     values = list(values)
-    result = message("tensorflow.TensorProto")(dtype=DTYPES[dtype])
+    result = message("tensorflow.TensorProto")(dtype=DTYPES[dtype], tensor_shape={})
     for size in (len(values),) if shape is None else shape:
         result.tensor_shape.dim.add(size=size)
     getattr(result, fields.get(dtype, "int_val")).extend(values)

@@ -36,8 +36,16 @@ class _Plan:
     feed_values: type[ctypes.Array[ctypes.c_void_p]]
     fetches: ctypes.Array[Output]
     fetch_values: type[ctypes.Array[ctypes.c_void_p]]
-    #: Longest run so far, in seconds; None before the first.
+    #: Whether it ran before; the first run also prepares the graph, and says nothing about the next ones.
+    prepared: bool = False
+    #: Longest run since, in seconds; None while there was none.
     slowest_s: float | None = None
+
+    def took(self, seconds: float) -> None:
+        """Remember how long a run took, well or not."""
+        if self.prepared:
+            self.slowest_s = max(self.slowest_s or 0.0, seconds)
+        self.prepared = True
 
 
 class Session:
@@ -98,7 +106,7 @@ class Session:
                     None,
                     status.handle,
                 )
-                plan.slowest_s = max(plan.slowest_s or 0.0, time.monotonic() - started)
+                plan.took(time.monotonic() - started)
                 status.check()
                 return [to_proto(api, tensor, as_content=as_content) for tensor in outputs]
             finally:

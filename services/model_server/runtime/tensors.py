@@ -167,8 +167,11 @@ def strings_proto(shape: Sequence[int], values: Iterable[bytes], *, as_content: 
 def value_bytes(proto: Message) -> bytes:
     """Return the numbers of a TensorProto as they lie in memory; the inverse of ``numbers_proto``.
 
+    As TensorFlow reads them: a short list stands for itself and repetitions of its last value, an empty one for zeros,
+    and of a long one the rest is left out.
+
     Raises:
-        ValueError: fewer or more values than the shape has, or not numbers.
+        ValueError: content of another size than the shape has, or not numbers.
     """
     numbers = _NUMBERS.get(proto.dtype)
     if numbers is None:
@@ -182,26 +185,22 @@ def value_bytes(proto: Message) -> bytes:
     per_value = numbers.size // struct.calcsize(code)
     stored = list(getattr(proto, numbers.field))
     missing = count * per_value - len(stored)
-    # A short list stands for itself and repetitions of its last value; an empty one for zeros.
     stored += (stored[-per_value:] or [0] * per_value) * (missing // per_value)
-    if len(stored) < count * per_value:
-        raise ValueError(len(stored))
     return struct.pack(f"={count * per_value}{code}", *stored[: count * per_value])
 
 
 def strings_value(proto: Message) -> list[bytes]:
-    """Return the strings of a TensorProto; the inverse of ``strings_proto``.
+    """Return the strings of a TensorProto, short and long lists understood as by ``value_bytes``.
 
     Raises:
-        ValueError: fewer or more values than the shape has.
+        ValueError: the strings are packed into ``tensor_content``.
     """
     count = math.prod(dimension.size for dimension in proto.tensor_shape.dim)
     values: list[bytes] = list(proto.string_val)
-    if proto.tensor_content or len(values) > count:
-        # Packed strings go with session runs; no client sends them to an interpreter.
-        raise ValueError(len(values))
+    if proto.tensor_content:
+        raise ValueError("tensor_content")
     values.extend((values[-1:] or [b""]) * (count - len(values)))
-    return values
+    return values[:count]
 
 
 def _header(dtype: int, shape: Sequence[int]) -> bytes:

@@ -65,7 +65,8 @@ class TfliteServable:
     """
 
     def __init__(self, file: str, *, as_content: bool = False) -> None:
-        content = Path(file).read_bytes()
+        # The interpreter computes with the constants where they lie in these bytes.
+        self._content = content = Path(file).read_bytes()
         self._as_content = as_content
         self._lock = threading.Lock()
         try:
@@ -111,7 +112,7 @@ class TfliteServable:
 
     def close(self) -> None:
         """Free the model."""
-        del self._interpreter
+        del self._interpreter, self._content
 
     def _invoke(
         self, feeds: Mapping[str, tuple[str, Message]], fetches: Sequence[str], *, as_content: bool

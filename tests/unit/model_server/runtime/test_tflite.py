@@ -1,0 +1,131 @@
+"""TensorFlow Lite models are served where they are preferred, without TensorFlow's package."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+from modelfleet.adapters.protos import message
+from modelfleet_services.model_server.rpc_status import Code, StatusError
+from modelfleet_services.model_server.runtime.inference import predict
+from modelfleet_services.model_server.runtime.tflite_metadata import described_signature
+
+from tests.support.runtime_lab import NAME, VERSION, load, loaded, predict_request
+from tests.support.saved_models import scale, tensor, tflite, tflite_undescribed
+
+
+@pytest.fixture
+def model(tmp_path):
+    with loaded(tflite(tmp_path / "1"), prefer_tflite_model=True) as servable:
+        yield servable
+
+
+def answer(servable, value, **options):
+    return predict(predict_request(x=value), NAME, VERSION, servable, **options).outputs["y"]
+
+
+def test_the_metadata_names_the_aliases(model):
+    assert list(model.signatures) == ["serving_default"]
+    signature = model.signatures["serving_default"]
+    assert signature.method_name == "tensorflow/serving/predict"
+    assert (list(signature.inputs), list(signature.outputs)) == (["x"], ["y"])
+    assert signature.inputs["x"].dtype == 1
+    assert [d.size for d in signature.inputs["x"].tensor_shape.dim] == [1, 4]
+
+
+def test_values_are_computed(model):
+    assert answer(model, tensor("float", [1, 2, 3, 4], [1, 4])) == tensor("float", [2.5, 3, 3.5, 4], [1, 4])
+
+
+def test_values_stay_right_when_other_memory_comes_and_goes(model):
+    for size in range(200):
+        scratch = bytes(size * 37)
+        assert answer(model, tensor("float", [1, 2, 3, 4], [1, 4])) == tensor("float", [2.5, 3, 3.5, 4], [1, 4])
+        del scratch
+
+
+def test_another_size_is_taken_and_the_first_again(model):
+    assert answer(model, tensor("float", [1] * 6, [2, 3])) == tensor("float", [2.5] * 6, [2, 3])
+    assert answer(model, tensor("float", [2] * 4, [1, 4])) == tensor("float", [3] * 4, [1, 4])
+
+
+def test_as_many_values_in_another_shape_are_taken_as_they_lie(model):
+    assert answer(model, tensor("float", [1, 2, 3, 4])) == tensor("float", [2.5, 3, 3.5, 4], [1, 4])
+
+
+def test_a_short_list_and_content_are_understood(model):
+    assert list(answer(model, tensor("float", [2], [1, 4])).float_val) == [3] * 4
+    content = tensor("float", [], [1, 4])
+    content.tensor_content = bytes(16)
+    assert list(answer(model, content).float_val) == [2] * 4
+
+
+def test_answers_may_be_tensor_content(tmp_path):
+    options = {"prefer_tflite_model": True, "enable_serialization_as_tensor_content": True}
+    with loaded(tflite(tmp_path / "1"), **options) as servable:
+        assert len(answer(servable, tensor("float", [1] * 4, [1, 4])).tensor_content) == 16
+        name = servable.signatures["serving_default"].outputs["y"].name
+        feed = servable.signatures["serving_default"].inputs["x"].name
+        assert list(servable.run_many({feed: tensor("float", [2] * 4, [1, 4])}, [name])[name].float_val) == [3] * 4
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (tensor("string", [b"a"] * 4), "Expects x to be float32 but DT_STRING is provided"),
+        (tensor("int64", [1] * 4), "Expects x to be float32 but DT_INT64 is provided"),
+        (message("tensorflow.TensorProto")(dtype=1, tensor_content=b"abc"), "tensor parsing error: x"),
+    ],
+)
+def test_a_wrong_input_is_refused(model, value, text):
+    with pytest.raises(StatusError) as error:
+        answer(model, value)
+    assert (error.value.code, error.value.message) == (Code.INVALID_ARGUMENT, text)
+
+
+def test_without_metadata_tensors_are_known_by_their_names(tmp_path):
+    with loaded(tflite_undescribed(tmp_path / "1"), prefer_tflite_model=True) as servable:
+        signature = servable.signatures["serving_default"]
+        ((alias, info),) = signature.inputs.items()
+        assert alias == info.name == "serving_default_x:0"
+        assert described_signature((tmp_path / "1" / "model.tflite").read_bytes()) is None
+
+
+def test_it_is_served_only_where_it_is_preferred_and_present(tmp_path):
+    path = tflite(scale(tmp_path / "1", 3.0))
+    with loaded(path) as servable:
+        assert list(answer(servable, [1.0]).float_val) == [3.0]
+    with loaded(path, prefer_tflite_model=True) as servable:
+        assert list(answer(servable, tensor("float", [1] * 4, [1, 4])).float_val) == [2.5] * 4
+    (path / "model.tflite").unlink()
+    with loaded(path, prefer_tflite_model=True) as servable:
+        assert list(answer(servable, [1.0]).float_val) == [3.0]
+
+
+@pytest.mark.parametrize("content", [b"", b"not a flatbuffer of this kind", bytes(200)])
+def test_a_file_that_is_no_model_fails_the_load(tmp_path, content):
+    (tmp_path / "model.tflite").write_bytes(content)
+    with pytest.raises(StatusError) as error:
+        load(tmp_path, prefer_tflite_model=True)
+    assert error.value.code == Code.INVALID_ARGUMENT
+    assert str(tmp_path) in error.value.message
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff" * 50, bytes(3)])
+def test_bytes_that_are_no_flatbuffer_have_no_readable_metadata(content):
+    with pytest.raises(StatusError, match="Invalid SignatureDefs") as error:
+        described_signature(content)
+    assert error.value.code == Code.INVALID_ARGUMENT
+
+
+def test_the_engine_never_imports_tensorflow(tmp_path):
+    program = """
+import sys
+from pathlib import Path
+from tests.support.runtime_lab import loaded
+from tests.support.saved_models import scale, tflite
+with loaded(scale(Path(sys.argv[1]) / "1")), loaded(tflite(Path(sys.argv[1]) / "2"), prefer_tflite_model=True):
+    sys.exit("tensorflow" in sys.modules)
+"""
+    subprocess.run([sys.executable, "-c", program, str(tmp_path)], check=True, timeout=60)
