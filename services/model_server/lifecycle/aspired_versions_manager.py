@@ -48,7 +48,8 @@ class AspiredVersionsManager:
 
     def join(self, timeout_s: float) -> bool:
         """Wait for the thread to end after ``stopping`` was set; return whether it did within the timeout."""
-        self._thread.join(timeout_s)
+        if self._thread.ident is not None:
+            self._thread.join(timeout_s)
         return not self._thread.is_alive()
 
     def set_wanted(self, name: str, paths: Mapping[int, str]) -> None:

@@ -112,9 +112,11 @@ class BasicManager:
             self._load_executor = executor(threads, "load")
 
     def shut_down(self, timeout_s: float) -> None:
-        """Serve nothing, free every version no request uses, and wait for threads; ``stopping`` was set before."""
+        """Serve nothing, free every version no request uses, and wait for threads.
+
+        Before, ``stopping`` was set and the waits of the serving map were abandoned.
+        """
         deadline = time.monotonic() + timeout_s
-        self.serving_map.abandon_waits()
         for pool in (self._load_executor, self._unload_executor):
             if not pool.close(max(0.0, deadline - time.monotonic())):
                 self._log.warning("A load or unload is still under way and is left behind")

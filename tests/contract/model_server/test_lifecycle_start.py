@@ -176,3 +176,10 @@ def test_stop_releases_a_start_that_waits_and_frees_what_is_loaded(make_lab):
     assert ("close", "a", 1) in lab.events
     with pytest.raises(StatusError, match=r"Servable not found for request: Latest\(a\)"):
         lab.served("a")
+
+
+def test_a_core_that_never_started_can_be_stopped_and_starts_no_more(make_lab):
+    lab = make_lab()
+    lab.core.stop()
+    with pytest.raises(StatusError, match="UNAVAILABLE: The server is stopping"):
+        lab.reload()

@@ -340,3 +340,13 @@ class TestRequestsUnderWay:
         with lab.core.acquire(lab.spec("m")) as (_, _, servable):
             lab.core.stop()
             assert not servable.closed
+
+    def test_stop_leaves_alone_what_a_request_still_uses_while_it_unloads(self, serving, monkeypatch):
+        monkeypatch.setattr("modelfleet_services.model_server.lifecycle.server_core._STOP_S", 0.1)
+        lab = serving(1)
+        with lab.core.acquire(lab.spec("m")) as (_, _, servable):
+            lab.reload()
+            lab.until_state("m", 1, "UNLOADING")
+            lab.core.stop()
+            settle()
+            assert not servable.closed
