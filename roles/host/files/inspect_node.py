@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import getpass
+import hashlib
 import importlib.util
 import json
 import os
@@ -42,6 +43,20 @@ def environment_state(venv: Path, stamp: str) -> str:
     return "current" if stamp in stamps else "outdated"
 
 
+def wrong_files(home: Path, wanted: dict[str, dict[str, str]]) -> list[str]:
+    """Return the names of files that are missing or have other bytes or another mode than they should."""
+    wrong = []
+    for name, file in wanted.items():
+        path = home / name
+        if (
+            not path.is_file()
+            or (path.stat().st_mode & 0o7777) != int(file["mode"], 8)
+            or hashlib.sha256(path.read_bytes()).hexdigest() != file["sha256"]
+        ):
+            wrong.append(name)
+    return wrong
+
+
 def entries(home: Path) -> list[str]:
     """Return the names of everything that lies directly below the home; nothing where there is none."""
     return sorted(entry.name for entry in home.iterdir()) if home.is_dir() else []
@@ -63,6 +78,7 @@ def main() -> None:
     parser.add_argument("--home", required=True, type=Path)
     parser.add_argument("--stamp", required=True)
     parser.add_argument("--directories", required=True, type=json.loads)
+    parser.add_argument("--files", required=True, type=json.loads)
     arguments = parser.parse_args()
     venv = arguments.home / "venv"
     ancestor, writable = writable_ancestor(arguments.home)
@@ -77,6 +93,7 @@ def main() -> None:
         "environment": environment,
         "messages_laid": (venv / "share" / "modelfleet" / "tfserving.binpb").is_file(),
         "entries": entries(arguments.home),
+        "wrong_files": wrong_files(arguments.home, arguments.files),
         "wrong_directories": wrong_directories(arguments.home, arguments.directories),
     }
     print(json.dumps(report))
