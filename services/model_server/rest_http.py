@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import re
 import select
 import socket
 import threading
@@ -22,6 +23,7 @@ _READ_BYTES = 256 * 1024
 _MAX_HEAD_BYTES = 64 * 1024
 _WRITE_TIMEOUT_S = 60.0
 _BACKLOG = 128
+_CHUNK_SIZE = re.compile(rb"[0-9A-Fa-f]{1,8}")
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +51,20 @@ class Response:
 
 class BadRequest(Exception):
     """The bytes are no HTTP request; the connection is of no further use."""
+
+
+def _headers(lines: list[str]) -> dict[str, str]:
+    """Return header lines as a mapping; a line that means two things is refused, not guessed at."""
+    headers: dict[str, str] = {}
+    for line in lines:
+        name, colon, value = line.partition(":")
+        key, value = name.lower(), value.strip()
+        if not colon or not name or name != name.strip():
+            raise BadRequest
+        if key == "content-length" and headers.get(key, value) != value:
+            raise BadRequest
+        headers[key] = value
+    return headers
 
 
 @dataclass
@@ -106,20 +122,16 @@ class RequestParser:
         words = lines[0].split(" ")
         if len(words) != 3 or words[2] not in {"HTTP/1.1", "HTTP/1.0"}:  # noqa: PLR2004  (method, target, version)
             raise BadRequest
-        headers: dict[str, str] = {}
-        for line in lines[1:]:
-            name, colon, value = line.partition(":")
-            if not colon or not name or name != name.strip():
-                raise BadRequest
-            headers[name.lower()] = value.strip()
+        headers = _headers(lines[1:])
         self._head = (words[0], words[1], words[2], headers)
-        if headers.get("transfer-encoding", "identity").lower() == "chunked":
-            self._chunks = bytearray()
-        else:
-            length = headers.get("content-length", "0")
-            if not (length.isascii() and length.isdigit()):
-                raise BadRequest
-            self._length = int(length)
+        coding = headers.get("transfer-encoding")
+        length = headers.get("content-length", "0")
+        if not (length.isascii() and length.isdigit()) or (
+            coding is not None and ("content-length" in headers or coding.lower() != "chunked")
+        ):
+            raise BadRequest
+        self._length = int(length)
+        self._chunks = None if coding is None else bytearray()
         self.wants_continue = headers.get("expect", "").lower() == "100-continue"
         return True
 
@@ -130,10 +142,10 @@ class RequestParser:
             end = self._buffer.find(b"\r\n")
             if end < 0:
                 return False
-            try:
-                size = int(self._buffer[:end].split(b";")[0], 16)
-            except ValueError:
-                raise BadRequest from None
+            digits = bytes(self._buffer[:end]).split(b";")[0].strip()
+            if not _CHUNK_SIZE.fullmatch(digits):
+                raise BadRequest
+            size = int(digits, 16)
             if size == 0:
                 trailer = self._buffer.find(b"\r\n\r\n", end)
                 if trailer < 0:
@@ -142,6 +154,8 @@ class RequestParser:
                 return True
             if len(self._buffer) < end + 2 + size + 2:
                 return False
+            if self._buffer[end + 2 + size : end + 4 + size] != b"\r\n":
+                raise BadRequest
             self._chunks += self._buffer[end + 2 : end + 2 + size]
             del self._buffer[: end + 2 + size + 2]
 
@@ -236,10 +250,10 @@ class HttpServer:
                     self._accept()
                 elif number in self._connections:
                     self._readable(self._connections[number])
-        self._listener.close()
+        for each in (self._listener, self._wake_read, self._wake_write, self._epoll):
+            each.close()
         for connection in list(self._connections.values()):
             connection.socket.close()
-        self._epoll.close()
 
     def _accept(self) -> None:
         try:

@@ -66,7 +66,9 @@ def test_the_single_model():
 
 def test_a_config_file_wins_over_the_single_model(tmp_path):
     path = tmp_path / "models.config"
-    path.write_text('model_config_list { config: { name: "x" model_version_policy { specific { versions: [1, 2] } } } }')
+    path.write_text(
+        'model_config_list { config: { name: "x" model_version_policy { specific { versions: [1, 2] } } } }'
+    )
     config = startup.model_server_config(flags_of(f"--model_config_file={path}"))
     (model,) = config.model_config_list.config
     assert (model.name, list(model.model_version_policy.specific.versions)) == ("x", [1, 2])
@@ -104,13 +106,21 @@ def test_options_of_the_life_cycle_and_of_the_models():
 
 
 def test_a_platform_file_replaces_the_flags_of_the_platform():
-    options = startup.runtime_options(flags_of("--platform_config_file=x", "--saved_model_tags=a", "--prefer_tflite_model"))
+    options = startup.runtime_options(
+        flags_of("--platform_config_file=x", "--saved_model_tags=a", "--prefer_tflite_model")
+    )
     assert (options.saved_model_tags, options.prefer_tflite_model) == (("serve",), False)
 
 
 def test_channel_arguments():
     assert startup.channel_arguments("") == []
-    assert startup.channel_arguments("a=1,b=x,c=-2,d=,e=f=g") == [("a", 1), ("b", "x"), ("c", -2), ("d", ""), ("e", "f")]
+    assert startup.channel_arguments("a=1,b=x,c=-2,d=,e=f=g") == [
+        ("a", 1),
+        ("b", "x"),
+        ("c", -2),
+        ("d", ""),
+        ("e", "f"),
+    ]
     with pytest.raises(StatusError, match="'b' is not of the form key=value"):
         startup.channel_arguments("a=1,b")
 
