@@ -87,6 +87,7 @@ def main() -> None:
         "python": platform.python_version(),
         "python_executable": str(venv / "bin" / "python") if environment != "absent" else sys.executable,
         "can_make_environments": all(importlib.util.find_spec(name) for name in ("venv", "ensurepip")),
+        "own_python": sys.executable,
         "user": getpass.getuser(),
         "ancestor": str(ancestor),
         "writable": writable,
