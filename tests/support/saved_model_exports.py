@@ -125,11 +125,22 @@ def _export_tflite_described(path: Path) -> None:
     file.write_bytes(bytes(builder.Output()))
 
 
+def _export_tflite_strings(path: Path) -> None:
+    @tf.function(input_signature=[tf.TensorSpec([2], tf.string, name="x")])  # type: ignore[untyped-decorator]
+    def reverse(x: Any) -> Any:
+        return tf.gather(x, [1, 0])
+
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([reverse.get_concrete_function()])
+    path.mkdir(parents=True)
+    (path / "model.tflite").write_bytes(converter.convert())
+
+
 EXPORTS = {
     "half_plus_two_tf1": _export_tf1,
     "half_plus_two_tf2": _export_tf2,
     "tflite": _export_tflite_described,
     "tflite_undescribed": _export_tflite,
+    "tflite_strings": _export_tflite_strings,
 }
 
 if __name__ == "__main__":

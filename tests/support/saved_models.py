@@ -264,6 +264,11 @@ def tflite_undescribed(path: Path) -> Path:
     return _copy("tflite_undescribed", path)
 
 
+def tflite_strings(path: Path) -> Path:
+    """Write a ``model.tflite`` without metadata that swaps two strings."""
+    return _copy("tflite_strings", path)
+
+
 def _copy(kind: str, path: Path) -> Path:
     shutil.copytree(_exported(kind), path, dirs_exist_ok=True)
     return Path(path)
@@ -357,6 +362,7 @@ KINDS: dict[str, Callable[..., Path]] = {
     "half_plus_two_tf2": half_plus_two_tf2,
     "tflite": tflite,
     "tflite_undescribed": tflite_undescribed,
+    "tflite_strings": tflite_strings,
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import time
 from dataclasses import dataclass
 from functools import lru_cache
@@ -166,7 +167,7 @@ def load_saved_model(path: str, tags: Sequence[str], config: bytes) -> tuple[Ses
                 session = api.TF_LoadSessionFromSavedModel(
                     options,
                     None,
-                    path.encode(),
+                    os.fsencode(path),
                     (ctypes.c_char_p * len(tags))(*(tag.encode() for tag in tags)),
                     len(tags),
                     graph,

@@ -11,6 +11,8 @@ from modelfleet_services.model_server.rpc_status import Code, StatusError
 
 from tests.support.runtime_lab import load, loaded, resident_bytes
 from tests.support.saved_models import (
+    DTYPES,
+    GraphWriter,
     echo,
     half_plus_two_tf2,
     large,
@@ -100,6 +102,23 @@ def test_load_and_unload_cycles_keep_memory_flat(tmp_path):
         cycle()
     # One kept copy would be 16 MB a cycle, 160 MB in all.
     assert resident_bytes() - before < 16 * MEGABYTE
+
+
+def test_a_graph_of_many_small_nodes_is_given_back_to_the_system(tmp_path):
+    graph = GraphWriter()
+    last = graph.placeholder("x", "float")
+    for number in range(4_000):
+        graph.constant(f"c{number}", tensor("float", [0.5] * 64))
+        last = graph.node(f"a{number}", "AddV2", [last, f"c{number}"], T=DTYPES["float"])
+    graph.signature("serving_default", {"x": ("x:0", "float")}, {"y": (f"{last}:0", "float")})
+    path = graph.write(tmp_path / "1")
+    with loaded(scale(tmp_path / "0")), ThreadPoolExecutor(1) as pool:
+        before = resident_bytes()
+        # As in the server, where another thread loads: memory of a thread's own is kept longer than the main thread's.
+        servable = pool.submit(load, path).result()
+        held = resident_bytes() - before
+        servable.close()
+        assert resident_bytes() - before < held / 2
 
 
 def test_a_loaded_model_costs_about_its_size_once(tmp_path):

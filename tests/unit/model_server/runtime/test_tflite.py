@@ -12,7 +12,7 @@ from modelfleet_services.model_server.runtime.inference import predict
 from modelfleet_services.model_server.runtime.tflite_metadata import described_signature
 
 from tests.support.runtime_lab import NAME, VERSION, load, loaded, predict_request
-from tests.support.saved_models import scale, tensor, tflite, tflite_undescribed
+from tests.support.saved_models import scale, tensor, tflite, tflite_strings, tflite_undescribed
 
 
 @pytest.fixture
@@ -90,6 +90,18 @@ def test_without_metadata_tensors_are_known_by_their_names(tmp_path):
         ((alias, info),) = signature.inputs.items()
         assert alias == info.name == "serving_default_x:0"
         assert described_signature((tmp_path / "1" / "model.tflite").read_bytes()) is None
+
+
+def test_strings_are_computed(tmp_path):
+    with loaded(tflite_strings(tmp_path / "1"), prefer_tflite_model=True) as servable:
+        signature = servable.signatures["serving_default"]
+        (feed,), (fetch,) = (
+            (info.name for info in signature.inputs.values()),
+            (info.name for info in signature.outputs.values()),
+        )
+        for values in ([b"a", b"\xff\x00" * 50], [b"", b"longer than before"]):
+            reply = servable.run_many({feed: tensor("string", values)}, [fetch])[fetch]
+            assert reply == tensor("string", values[::-1])
 
 
 def test_it_is_served_only_where_it_is_preferred_and_present(tmp_path):
