@@ -25,6 +25,7 @@ _TRUNCATED = "...TRUNCATED"
 #: A reload may wait for ever, so each may take a thread of its own: none that answers inference or status.
 _RELOAD_THREADS = 64
 _STATUS_THREADS = 4
+_LONGEST_DEADLINE_S = 365 * 24 * 3600
 _CODES = {Code(entry.value[0]): entry for entry in grpc.StatusCode}
 
 log = logging.getLogger(__name__)
@@ -33,6 +34,13 @@ log = logging.getLogger(__name__)
 def truncated(text: str) -> str:
     """Return an error text as short as it must be for the wire."""
     return text if len(text) <= _MAX_DETAILS else text[:_MAX_DETAILS] + _TRUNCATED
+
+
+def _seconds_left(context: grpc.ServicerContext) -> float | None:
+    """Return what the client's deadline leaves; None where it has set none."""
+    seconds = context.time_remaining()
+    # gRPC's own word for no deadline is the end of time, which no timeout can express.
+    return None if seconds > _LONGEST_DEADLINE_S else seconds
 
 
 def _abort(context: grpc.ServicerContext, code: Code, text: str) -> NoReturn:
@@ -55,7 +63,7 @@ def _handler(
 
     def behaviour(request: Any, context: grpc.ServicerContext) -> Any:  # noqa: ANN401  (messages of the private pool)
         try:
-            return call(request, context.time_remaining())
+            return call(request, _seconds_left(context))
         except StatusError as error:
             code, text = error.code, error.message
         except Exception:

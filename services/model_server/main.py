@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import logging
 import os
 import signal
@@ -36,6 +35,8 @@ log = logging.getLogger("modelfleet.model_server")
 
 def _installed(*packages: str) -> str:
     """Return the version of the first of these packages that is installed."""
+    import importlib.metadata  # noqa: PLC0415  (slow to import, and a server that starts does not need it)
+
     for package in packages:
         try:
             return importlib.metadata.version(package)

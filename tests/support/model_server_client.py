@@ -57,8 +57,8 @@ class GrpcClient:
     def __exit__(self, *_: object) -> None:
         self.channel.close()
 
-    def call(self, method: str, request: Any, timeout_s: float = 30) -> Any:
-        """Call a method."""
+    def call(self, method: str, request: Any, timeout_s: float | None = 30) -> Any:
+        """Call a method; None for no deadline."""
         return self._calls[method](request, timeout=timeout_s, wait_for_ready=True)
 
     def future(self, method: str, request: Any, timeout_s: float = 30) -> Any:
@@ -73,7 +73,7 @@ class GrpcClient:
         version: int = 0,
         label: str = "",
         key: str = "x",
-        timeout_s: float = 30,
+        timeout_s: float | None = 30,
     ) -> list[float]:
         """Return the floats that a model with one input and the output ``y`` answers."""
         request = serving("PredictRequest")

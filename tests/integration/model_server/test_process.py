@@ -49,6 +49,14 @@ def test_a_single_model_named_by_flags(model):
         assert "stand-in for tensorflow_model_server" in server.log.splitlines()[0]
 
 
+def test_the_first_call_of_all_may_have_no_deadline(model):
+    with (
+        running_model_server(f"--model_base_path={model}", rest_port=0) as server,
+        GrpcClient(server.target) as client,
+    ):
+        assert client.predict("default", [1.0], timeout_s=None) == [2.0]
+
+
 def test_the_log_is_plain_lines(model, tmp_path):
     with running_model_server(f"--model_base_path={model}", "--enable_batching", "--no_such_flag=1") as server:
         lines = server.log.splitlines()
