@@ -142,11 +142,13 @@ def test_good_versions_are_remembered_across_processes(store):
 
 def test_the_lock_is_exclusive_names_its_holder_and_dies_with_it(store):
     store.root.mkdir()
+    hold = (
+        "import sys; from modelfleet.store import Store\n"
+        "with Store(sys.argv[1]).lock(5):\n print('held', flush=True); sys.stdin.read()"
+    )
     holder = subprocess.Popen(
-        [sys.executable, "-c", "import sys; from modelfleet.store import Store\n"
-         "with Store(sys.argv[1]).lock(5):\n print('held', flush=True); sys.stdin.read()", str(store.root)],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-    )  # fmt: skip
+        [sys.executable, "-c", hold, str(store.root)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
     try:
         assert holder.stdout.readline() == b"held\n"
         with pytest.raises(StoreBusy, match=f"process {holder.pid} holds"), store.lock(0.1):
