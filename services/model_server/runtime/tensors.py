@@ -171,12 +171,12 @@ def value_bytes(proto: Message) -> bytes:
     and of a long one the rest is left out.
 
     Raises:
-        ValueError: content of another size than the shape has, or not numbers.
+        ValueError: content of another size than the shape has, no shape, or not numbers.
     """
     numbers = _NUMBERS.get(proto.dtype)
     if numbers is None:
         raise ValueError(dtype_name(proto.dtype))
-    count = math.prod(dimension.size for dimension in proto.tensor_shape.dim)
+    count = _count(proto)
     if proto.tensor_content:
         if len(proto.tensor_content) != count * numbers.size:
             raise ValueError(len(proto.tensor_content))
@@ -193,14 +193,22 @@ def strings_value(proto: Message) -> list[bytes]:
     """Return the strings of a TensorProto, short and long lists understood as by ``value_bytes``.
 
     Raises:
-        ValueError: the strings are packed into ``tensor_content``.
+        ValueError: the strings are packed into ``tensor_content``, or there is no shape.
     """
-    count = math.prod(dimension.size for dimension in proto.tensor_shape.dim)
+    count = _count(proto)
     values: list[bytes] = list(proto.string_val)
     if proto.tensor_content:
         raise ValueError("tensor_content")
     values.extend((values[-1:] or [b""]) * (count - len(values)))
     return values[:count]
+
+
+def _count(proto: Message) -> int:
+    """Return the number of values that the shape of a TensorProto has room for."""
+    sizes = [int(dimension.size) for dimension in proto.tensor_shape.dim]
+    if any(size < 0 for size in sizes):
+        raise ValueError(sizes)
+    return math.prod(sizes)
 
 
 def _header(dtype: int, shape: Sequence[int]) -> bytes:

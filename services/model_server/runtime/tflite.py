@@ -130,20 +130,21 @@ class TfliteServable:
         import numpy as np  # noqa: PLC0415  (a tenth of a second, for the one engine that needs it)
 
         index = self._inputs[name]
-        wanted = self._interpreter.TensorType(index, 0)
-        if value.dtype != _DTYPES.get(wanted.__name__):
+        wanted = self._dtype(index)
+        if value.dtype != wanted:
             raise StatusError(
                 Code.INVALID_ARGUMENT,
-                f"Expects {alias} to be {wanted.__name__} but {dtype_name(value.dtype)} is provided",
+                f"Expects {alias} to be {dtype_name(wanted)} but {dtype_name(value.dtype)} is provided",
             )
         shape = [dimension.size for dimension in value.tensor_shape.dim]
         try:
             array: Any = (
                 np.array(strings_value(value), dtype=object)
                 if value.dtype == DT_STRING
-                else np.frombuffer(value_bytes(value), dtype=wanted)
+                else np.frombuffer(value_bytes(value), dtype=self._interpreter.TensorType(index, 0))
             )
-        except ValueError as error:
+        except (ValueError, OverflowError, MemoryError) as error:
+            # A shape may promise more values than there is memory.
             raise StatusError(Code.INVALID_ARGUMENT, f"tensor parsing error: {alias}") from error
         present = list(self._interpreter.TensorSize(index, 0))
         if value.dtype == DT_STRING or array.size != math.prod(present):
@@ -151,19 +152,25 @@ class TfliteServable:
             try:
                 self._interpreter.ResizeInputTensor(index, np.array(shape, dtype=np.int32), False, 0)  # noqa: FBT003
                 self._interpreter.AllocateTensors()
-            except (RuntimeError, ValueError) as error:
+            except (RuntimeError, ValueError, OverflowError) as error:
                 raise StatusError(Code.INTERNAL, f"Failed to resize input tensor: {name}. {error}") from error
         # As many values in another shape are taken as they lie in memory.
         self._interpreter.SetTensor(index, array.reshape(present), 0)
 
     def _get(self, name: str, *, as_content: bool) -> Message:
         array = self._interpreter.GetTensor(self._outputs[name], 0)
-        if array.dtype.kind in "OSU":
+        if array.dtype.kind == "O":
             return strings_proto(array.shape, [bytes(value) for value in array.ravel()], as_content=as_content)
         return numbers_proto(_DTYPES[array.dtype.name], array.shape, array.tobytes(), as_content=as_content)
 
     def _indices(self, indices: Iterable[int]) -> dict[str, int]:
         return {self._interpreter.TensorName(int(index), 0): int(index) for index in indices}
+
+    def _dtype(self, index: int) -> int:
+        name = self._interpreter.TensorType(index, 0).__name__
+        if name not in _DTYPES:
+            raise StatusError(Code.INTERNAL, f"Unknown TfLite type: {name}")
+        return _DTYPES[name]
 
     def _make_signature(self, described: Message) -> Message:
         signature = message("tensorflow.SignatureDef")(method_name=_PREDICT)
@@ -185,7 +192,7 @@ class TfliteServable:
                     )
                 info = target[alias]
                 info.name = name
-                info.dtype = _DTYPES[self._interpreter.TensorType(index, 0).__name__]
+                info.dtype = self._dtype(index)
                 for size in self._interpreter.TensorSize(index, 0):
                     info.tensor_shape.dim.add(size=int(size))
         return signature

@@ -179,9 +179,10 @@ def test_a_later_broken_input_does_not_disturb_the_next_request(floats):
     [
         message("tensorflow.TensorProto")(dtype=1, tensor_content=b"abc"),
         tensor("string", [b"a"]),
+        tensor("float", [1], [-1]),
     ],
 )
-def test_content_of_another_size_and_strings_have_no_bytes(value):
+def test_content_of_another_size_strings_and_no_shape_have_no_bytes(value):
     with pytest.raises(ValueError):
         value_bytes(value)
 

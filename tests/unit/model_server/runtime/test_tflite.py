@@ -50,6 +50,14 @@ def test_another_size_is_taken_and_the_first_again(model):
     assert answer(model, tensor("float", [2] * 4, [1, 4])) == tensor("float", [3] * 4, [1, 4])
 
 
+def test_a_size_the_model_cannot_take_leaves_it_able_to_answer(model):
+    with pytest.raises(StatusError) as error:
+        answer(model, tensor("float", [], [1 << 33, 0]))
+    assert error.value.code == Code.INTERNAL
+    assert error.value.message.startswith("Failed to resize input tensor: ")
+    assert answer(model, tensor("float", [2] * 4, [1, 4])) == tensor("float", [3] * 4, [1, 4])
+
+
 def test_as_many_values_in_another_shape_are_taken_as_they_lie(model):
     assert answer(model, tensor("float", [1, 2, 3, 4])) == tensor("float", [2.5, 3, 3.5, 4], [1, 4])
 
@@ -73,9 +81,11 @@ def test_answers_may_be_tensor_content(tmp_path):
 @pytest.mark.parametrize(
     ("value", "text"),
     [
-        (tensor("string", [b"a"] * 4), "Expects x to be float32 but DT_STRING is provided"),
-        (tensor("int64", [1] * 4), "Expects x to be float32 but DT_INT64 is provided"),
+        (tensor("string", [b"a"] * 4), "Expects x to be DT_FLOAT but DT_STRING is provided"),
+        (tensor("int64", [1] * 4), "Expects x to be DT_FLOAT but DT_INT64 is provided"),
         (message("tensorflow.TensorProto")(dtype=1, tensor_content=b"abc"), "tensor parsing error: x"),
+        (tensor("float", [1], [-1]), "tensor parsing error: x"),
+        (tensor("float", [1], [1 << 60, 1 << 60]), "tensor parsing error: x"),
     ],
 )
 def test_a_wrong_input_is_refused(model, value, text):
