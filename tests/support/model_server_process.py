@@ -9,7 +9,6 @@ The process is always ended on the way out: told to, then killed.
 from __future__ import annotations
 
 import contextlib
-import os
 import socket
 import subprocess
 import sys
@@ -159,7 +158,6 @@ def spawn_model_server(
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
-            env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
         )
     return ModelServerProcess(grpc_port, rest_port, process, log_path, config_path)
 
