@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from modelfleet_services.model_server.rpc_status import Code, StatusError
+from modelfleet_services.model_server.runtime.session import session_of_graph
 
 from tests.support.runtime_lab import load, loaded, resident_bytes
 from tests.support.saved_models import (
@@ -218,6 +219,12 @@ def test_tensors_that_are_not_in_the_graph_are_named(tmp_path, name):
 def test_an_output_number_that_the_operation_lacks_is_an_error(tmp_path):
     with loaded(scale(tmp_path / "1")) as servable, pytest.raises(StatusError):
         servable.run_many({"x:0": tensor("float", [1])}, ["y:5"])
+
+
+def test_a_graph_that_is_none_makes_no_session():
+    with pytest.raises(StatusError) as error:
+        session_of_graph(b"\xff\xff")
+    assert error.value.code == Code.INVALID_ARGUMENT
 
 
 def test_many_different_sets_of_outputs_are_served(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import math
 import struct
 
@@ -10,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from modelfleet.adapters.protos import message
 from modelfleet_services.model_server.rpc_status import Code, StatusError
+from modelfleet_services.model_server.runtime import tensors
 from modelfleet_services.model_server.runtime.tensors import (
     numbers_proto,
     strings_proto,
@@ -98,6 +100,21 @@ def test_strings_of_every_length_round_trip(tmp_path, as_content):
         assert bool(reply.tensor_content) == as_content
         # What is given as content is understood as content.
         assert answer(servable, reply) == reply
+
+
+def test_strings_are_read_in_each_of_their_four_layouts():
+    outside = ctypes.create_string_buffer(b"a view on memory of somebody else", 33)
+    large = ctypes.create_string_buffer(b"a string with memory of its own", 31)
+    texts = [b"small", large.raw, b"lies behind the tensor", outside.raw]
+    layouts = [
+        struct.pack("=B23s", len(texts[0]) << 2 | 0, texts[0]),
+        struct.pack("=QQQ", len(texts[1]) << 2 | 1, 64, ctypes.addressof(large)),
+        # Relative to where this string itself lies: the third of four.
+        struct.pack("=III12x", len(texts[2]) << 2 | 2, 2 * 24, 0),
+        struct.pack("=QQQ", len(texts[3]) << 2 | 3, ctypes.addressof(outside), 0),
+    ]
+    memory = ctypes.create_string_buffer(b"".join(layouts) + texts[2])
+    assert tensors._strings(ctypes.addressof(memory), 4) == texts
 
 
 @settings(max_examples=60, deadline=None)

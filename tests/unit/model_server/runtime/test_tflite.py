@@ -5,7 +5,9 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import flatbuffers
 import pytest
+from flatbuffers import flexbuffers
 from modelfleet.adapters.protos import message
 from modelfleet_services.model_server.rpc_status import Code, StatusError
 from modelfleet_services.model_server.runtime.inference import predict
@@ -151,3 +153,68 @@ with loaded(scale(Path(sys.argv[1]) / "1")), loaded(tflite(Path(sys.argv[1]) / "
     sys.exit("tensorflow" in sys.modules)
 """
     subprocess.run([sys.executable, "-c", program, str(tmp_path)], check=True, timeout=60)
+
+
+def flatbuffer(entries):
+    """Return a model of nothing but metadata: (name, content) each."""
+    builder = flatbuffers.Builder()
+
+    def vector_of(offsets):
+        builder.StartVector(4, len(offsets), 4)
+        for offset in reversed(offsets):
+            builder.PrependUOffsetTRelative(offset)
+        return builder.EndVector()
+
+    buffers, metadata = [], []
+    for number, (name, content) in enumerate(entries):
+        label, data = builder.CreateString(name), builder.CreateByteVector(content)
+        builder.StartObject(1)
+        builder.PrependUOffsetTRelativeSlot(0, data, 0)
+        buffers.append(builder.EndObject())
+        builder.StartObject(2)
+        builder.PrependUOffsetTRelativeSlot(0, label, 0)
+        # As any writer does, the number 0 is left out.
+        builder.PrependUint32Slot(1, number, 0)
+        metadata.append(builder.EndObject())
+    buffer_list, metadata_list = vector_of(buffers), vector_of(metadata)
+    builder.StartObject(7)
+    builder.PrependUOffsetTRelativeSlot(4, buffer_list, 0)
+    builder.PrependUOffsetTRelativeSlot(6, metadata_list, 0)
+    builder.Finish(builder.EndObject())
+    return bytes(builder.Output())
+
+
+def signature_map(*keys):
+    builder = flexbuffers.Builder()
+    with builder.Map():
+        for key in keys:
+            builder.Key(key)
+            builder.String(message("tensorflow.SignatureDef")(method_name=f"for {key}").SerializeToString().decode())
+    return bytes(builder.Finish())
+
+
+@pytest.mark.parametrize("others", [[], [("min_runtime_version", b"1.5.0")]])
+def test_the_signature_is_found_among_other_metadata(others):
+    content = flatbuffer([*others, ("signature_defs_metadata", signature_map("a"))])
+    assert described_signature(content).method_name == "for a"
+
+
+@pytest.mark.parametrize("entries", [[], [("other", b"data")], [("signature_defs_metadata", signature_map())]])
+def test_without_a_signature_in_the_metadata_there_is_none(entries):
+    assert described_signature(flatbuffer(entries)) is None
+
+
+def test_several_signatures_are_refused():
+    with pytest.raises(StatusError, match="Multiple SignatureDefs found in TfLite model") as error:
+        described_signature(flatbuffer([("signature_defs_metadata", signature_map("a", "b"))]))
+    assert error.value.code == Code.INVALID_ARGUMENT
+
+
+def test_metadata_that_names_other_tensors_fails_the_load(tmp_path):
+    file = tflite(tmp_path / "1") / "model.tflite"
+    named = b"\n\x13serving_default_x:0"
+    assert file.read_bytes().count(named) == 1
+    file.write_bytes(file.read_bytes().replace(named, b"\n\x13serving_default_z:0"))
+    with pytest.raises(StatusError, match="Cannot find signature def input name from tflite input tensor") as error:
+        load(tmp_path / "1", prefer_tflite_model=True)
+    assert error.value.code == Code.INTERNAL
