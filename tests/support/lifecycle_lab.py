@@ -191,6 +191,7 @@ class Lab:
     def served(self, name, **choice):
         """Return the version a request gets."""
         with self.core.acquire(self.spec(name, **choice)) as (_, version, servable):
+            assert isinstance(servable, FakeServable)
             assert not servable.closed
             return version
 
