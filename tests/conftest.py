@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 
 import ansible.module_utils
@@ -17,14 +18,17 @@ ansible.modules.__path__.append(str(PROJECT / "library"))
 ansible.module_utils.__path__.append(str(PROJECT / "module_utils"))
 
 
-@pytest.fixture(scope="session", autouse=True)
-def message_descriptors(tmp_path_factory):
-    """Let this process and its children find the descriptor set, made once where role host has not laid one."""
+def pytest_configure(config):
+    """Let this process and its children find the descriptor set, made where role host has not laid one.
+
+    Not a fixture: test modules ask for messages while they are collected.
+    """
     if protos_path().is_file():
-        yield
         return
-    path = tmp_path_factory.mktemp("protos") / "tfserving.binpb"
+    directory = tempfile.TemporaryDirectory(prefix="modelfleet-protos-")
+    config.add_cleanup(directory.cleanup)
+    path = Path(directory.name) / "tfserving.binpb"
     protos.write(path)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(PROTOS_VARIABLE, str(path))
-        yield
+    patch = pytest.MonkeyPatch()
+    config.add_cleanup(patch.undo)
+    patch.setenv(PROTOS_VARIABLE, str(path))
