@@ -119,10 +119,17 @@ def test_an_unset_config_starts_empty_and_the_first_list_then_counts_as_initial(
     lab.core.start(message("tensorflow.serving.ModelServerConfig")())
     with pytest.raises(StatusError, match=r"UNAVAILABLE: Model labels does not init yet\.stable"):
         lab.served("m", label="stable")
-    lab.lay("m", 1)
-    lab.fail("m", 1)
-    with pytest.raises(StatusError, match=r"UNKNOWN: 1 servable\(s\) did not become available"):
-        lab.reload(lab.model("m"))
+    for name in ("m", "n", "good"):
+        lab.lay(name, 1)
+    lab.fail("m", 1), lab.fail("n", 1)
+    # While it fails the next list is a first one again.
+    for name in ("m", "n"):
+        with pytest.raises(
+            StatusError, match=rf"UNKNOWN: 1 servable\(s\) did not become available: .*{name} version: 1"
+        ):
+            lab.reload(lab.model(name))
+    lab.reload(lab.model("good"))
+    assert lab.served("good") == 1
 
 
 def test_labels_cannot_be_used_at_start_without_the_flag(make_lab):

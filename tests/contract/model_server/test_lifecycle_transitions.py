@@ -348,5 +348,16 @@ class TestRequestsUnderWay:
             lab.reload()
             lab.until_state("m", 1, "UNLOADING")
             lab.core.stop()
-            settle()
+            # The unload gave up its wait for the request, and with it the version.
+            assert lab.core._basic._unload_executor.close(5)
             assert not servable.closed
+
+    def test_a_load_that_ends_after_the_stop_is_freed(self, serving, monkeypatch):
+        monkeypatch.setattr("modelfleet_services.model_server.lifecycle.server_core._STOP_S", 0.1)
+        lab = serving(1)
+        gate = lab.gate("m", 2)
+        want(lab, 1, 2)
+        lab.until_state("m", 2, "LOADING")
+        lab.core.stop()
+        gate.set()
+        eventually(lambda: ("close", "m", 2) in lab.events, "the late version freed")
