@@ -38,6 +38,7 @@ def mistakes(options, specified, where):
 
 
 def test_tasks_name_modules_that_exist():
+    assert len(list(calls())) >= 5
     assert {name for _, name, _ in calls()} <= set(MODULES)
 
 
@@ -49,10 +50,6 @@ def test_tasks_give_the_options_that_modules_take():
         for mistake in mistakes(options, module(name).argument_spec(), where)
     ]
     assert not found
-
-
-def test_every_module_is_used_by_a_task():
-    assert set(MODULES) - {name for _, name, _ in calls()} == set()
 
 
 def test_mistakes_are_seen():
