@@ -105,12 +105,13 @@ pulled:
   elements: dict
   sample: [{"model": "digits", "version": 3, "bytes": 52342}]
 refused:
-  description: Versions that were not brought, each with the reason and the next step.
+  description: Versions that were not brought, each with the reason, the next step, and both as one line.
   returned: success
   type: list
   elements: dict
   sample: [{"model": "digits", "version": 4, "code": "INCOMPLETE", "message": "holds no saved_model.pb",
-    "remedy": "publish it again"}]
+    "remedy": "publish it again", "subject": "model digits version 4",
+    "line": "model digits version 4: holds no saved_model.pb; publish it again"}]
 bytes:
   description: Bytes that were brought, or would be.
   returned: success
@@ -128,6 +129,7 @@ from typing import TYPE_CHECKING
 
 from ..module_utils.modelfleet import manifest_source, pull
 from ..module_utils.modelfleet.adapters.repository import open_repository
+from ..module_utils.modelfleet.names import subject_of
 from ..module_utils.modelfleet.quantity import parse_bytes
 from ..module_utils.modelfleet.store import Store
 from ..module_utils.modelfleet_module import STORE_SPEC, Params, Result, Spec, run_module
@@ -181,8 +183,10 @@ def run(params: Params, check_mode: bool) -> Result:  # noqa: FBT001  (the signa
         values={
             "desired": desired.to_dict(),
             "pulled": [{"model": model, "version": version, "bytes": size} for model, version, size in pulled],
-            "refused": [_refusal(item.model, item.version, item.error) for item in refused]
-            + [{"model": "", "version": 0, **_reason(problem)} for problem in desired.problems],
+            "refused": [
+                _refusal(item.model, item.version, item.error, subject_of(item.model, item.version)) for item in refused
+            ]
+            + [_refusal("", 0, problem, problem.subject) for problem in desired.problems],
             "bytes": sum(size for _, _, size in pulled),
             "seconds": round(seconds, 3),
         },
@@ -198,12 +202,16 @@ def _listing(store: Store) -> list[str]:
     return sorted(complete | {f"{model}/{version} set aside" for model, version in store.quarantined()})
 
 
-def _refusal(model: str, version: int, error: ModelfleetError) -> dict[str, object]:
-    return {"model": model, "version": version, **_reason(error)}
-
-
-def _reason(error: ModelfleetError) -> dict[str, object]:
-    return {"code": error.code, "message": f"{error.subject}: {error.problem}", "remedy": error.remedy}
+def _refusal(model: str, version: int, error: ModelfleetError, subject: str) -> dict[str, object]:
+    return {
+        "model": model,
+        "version": version,
+        "code": error.code,
+        "message": error.problem,
+        "remedy": error.remedy,
+        "subject": subject,
+        "line": error.one_line(),
+    }
 
 
 def main() -> None:

@@ -375,7 +375,8 @@ class _Convergence:
         }
 
     def _quarantine(self, failures: Mapping[Key, str], code: str) -> None:
-        for (model, version), message in sorted(failures.items()):
+        for (model, version), words in sorted(failures.items()):
+            message = " ".join(words.split())  # TensorFlow's own messages go over several lines
             self._node.store.quarantine(
                 model,
                 version,

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
+from .names import subject_of
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
@@ -44,6 +46,19 @@ class Row:
     def fault(self) -> bool:
         """Whether something that should be served is not, or was set aside."""
         return bool(self.message) and (self.wanted is not False or self.state == QUARANTINED)
+
+    @property
+    def line(self) -> str:
+        """What is wrong and what to do, in one line."""
+        return f"{subject_of(self.model, self.version)}: {self.message}; {self._remedy}"
+
+    @property
+    def _remedy(self) -> str:
+        if self.state == QUARANTINED:
+            return "publish it again under a new version number, or want another version"
+        if self.state == PENDING:
+            return "the reason stands with the pull"
+        return "look at the server's log"
 
 
 def rows(o: Observation, *, desired_known: bool = True) -> list[Row]:
@@ -103,7 +118,7 @@ def table(items: Sequence[Row]) -> list[str]:
         for row in items
     ]
     lines = aligned([header, *body])
-    return lines + [f"{row.model} version {row.version}: {row.state}: {row.message}" for row in items if row.fault]
+    return lines + [row.line for row in items if row.fault]
 
 
 def aligned(cells: Sequence[Sequence[str]]) -> list[str]:
@@ -122,5 +137,8 @@ def _yes(value: bool) -> str:  # noqa: FBT001  (a predicate's answer, not a swit
 
 
 def faults(items: Iterable[Row]) -> list[dict[str, object]]:
-    """Return the rows that need a person, as plain data."""
-    return as_data(row for row in items if row.fault)
+    """Return the rows that need a person, as plain data, each with its subject and its line for people."""
+    return [
+        {**row_data, "subject": subject_of(row.model, row.version), "line": row.line}
+        for row, row_data in ((row, as_data([row])[0]) for row in items if row.fault)
+    ]

@@ -31,7 +31,7 @@ def test_a_refused_version_is_shown_with_its_reason(lab):
     result = info(lab, desired=desired)
     assert not result["ok"]
     assert [(row["version"], row["state"]) for row in result["refused"]] == [(2, "QUARANTINED")]
-    assert any(line.startswith("a version 2: QUARANTINED: LOAD_FAILED") for line in result["table"])
+    assert any(line.startswith("model a version 2: LOAD_FAILED") for line in result["table"])
 
 
 def test_a_node_with_nothing_is_reported_not_refused(nobody):
