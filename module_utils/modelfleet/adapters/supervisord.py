@@ -72,25 +72,18 @@ class Listener:
         return f"process {self.pid} ({self.command})" if self.pid else "a process of another user"
 
 
-class _UnixTransport(xmlrpc.client.Transport):
-    """XML-RPC over a UNIX socket."""
+class _Connection(http.client.HTTPConnection):
+    """HTTP over a UNIX socket."""
 
     def __init__(self, path: Path) -> None:
-        super().__init__()
+        super().__init__("localhost")
         self._path = path
 
-    def make_connection(self, host: Any) -> http.client.HTTPConnection:  # noqa: ANN401 (the base class says so)
-        """Return a connection to the socket, whatever the host."""
-        del host
-        path = self._path
-
-        class Connection(http.client.HTTPConnection):
-            def connect(self) -> None:
-                self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-                self.sock.settimeout(ORDER_TIMEOUT_S)
-                self.sock.connect(str(path))
-
-        return Connection("localhost")
+    def connect(self) -> None:
+        """Connect to the socket."""
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(ORDER_TIMEOUT_S)
+        self.sock.connect(str(self._path))
 
 
 class Supervisord:
@@ -109,14 +102,18 @@ class Supervisord:
         self._clock = clock or Clock()
 
     def _order(self, name: str, *arguments: object) -> Any:  # noqa: ANN401 (XML-RPC knows no types)
-        proxy = xmlrpc.client.ServerProxy("http://localhost/RPC2", transport=_UnixTransport(self._layout.socket))
-        with contextlib.closing(proxy("transport")):
-            try:
-                return getattr(proxy.supervisor, name)(*arguments)
-            except xmlrpc.client.Fault as fault:
-                raise StoreError(
-                    f"supervisor order {name}", fault.faultString, f"see {self._layout.logs / 'supervisord.log'}"
-                ) from fault
+        body = xmlrpc.client.dumps(arguments, f"supervisor.{name}").encode()
+        with contextlib.closing(_Connection(self._layout.socket)) as connection:
+            connection.request("POST", "/RPC2", body, {"Content-Type": "text/xml"})
+            with connection.getresponse() as response:
+                answer = response.read()
+        try:
+            (result,), _ = xmlrpc.client.loads(answer)
+        except xmlrpc.client.Fault as fault:
+            raise StoreError(
+                f"supervisor order {name}", fault.faultString, f"see {self._layout.logs / 'supervisord.log'}"
+            ) from fault
+        return result
 
     def answers(self) -> bool:
         """Whether it takes orders now."""

@@ -1,0 +1,154 @@
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+SUPERVISORD = str(Path(sys.executable).with_name("supervisord"))
+#: Listens on the ports that follow; a stand-in for any service, quicker to start than a real one.
+LISTEN = (
+    "import socket, sys, time\n"
+    "listeners = [socket.create_server(('127.0.0.1', int(port))) for port in sys.argv[1:]]\n"
+    "time.sleep(600)\n"
+)
+
+
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return listener.getsockname()[1]
+
+
+def described(name, *ports, code=LISTEN, **changes):
+    return {
+        "name": name,
+        "command": [sys.executable, "-I", "-S", "-c", f"exec({code!r})", *map(str, ports)],
+        "directory": "/",
+        "ports": [{"number": port, "variable": f"{name}_port"} for port in ports],
+        **changes,
+    }
+
+
+@dataclass
+class Home:
+    path: Path
+    call: object
+
+    def ensure(self, *programs, **options):
+        given = {"home": str(self.path), "supervisord": SUPERVISORD, "ready_timeout": 20, **options}
+        return self.call("modelfleet_process", programs=list(programs), **given)
+
+    def written(self):
+        return [path for path in (self.path / "etc").rglob("*") if path.is_file()]
+
+    def stop(self, **options):
+        return self.call("modelfleet_process", home=str(self.path), supervisord=SUPERVISORD, state="stopped", **options)
+
+
+@pytest.fixture
+def home(tmp_path_factory, call):
+    path = tmp_path_factory.mktemp("h")
+    for folder in ("etc/conf.d", "log", "run"):
+        (path / folder).mkdir(parents=True)
+    place = Home(path, call)
+    yield place
+    place.stop()
+
+
+def pids(result):
+    return {item["name"]: item["pid"] for item in result["processes"]}
+
+
+def test_programs_start_stay_and_only_the_changed_one_restarts(home):
+    one, two = described("one", free_port()), described("two", free_port())
+    told = home.ensure(one, two, check=True, diff=True)
+    assert told["changed"]
+    assert home.written() == []
+    done = home.ensure(one, two, diff=True)
+    assert done["actions"] == told["actions"]
+    assert done["diff"] == told["diff"]
+    again = home.ensure(one, two)
+    assert not again["changed"]
+    assert pids(again) == pids(done)
+    changed = home.ensure({**one, "restart_token": "2"}, two)
+    assert "restarted one" in changed["actions"]
+    assert pids(changed)["one"] != pids(done)["one"]
+    assert pids(changed)["two"] == pids(done)["two"]
+    assert home.stop(check=True)["changed"]
+    assert home.stop()["changed"]
+    assert not home.stop()["changed"]
+    with pytest.raises(ProcessLookupError):
+        os.kill(pids(changed)["one"], 0)
+
+
+def test_a_killed_program_and_a_killed_supervisor_come_back(home):
+    program = described("one", free_port())
+    pid = pids(home.ensure(program))["one"]
+    os.kill(pid, signal.SIGKILL)
+    deadline = time.monotonic() + 20
+    while (now := pids(home.ensure(program)).get("one")) == pid:
+        assert time.monotonic() < deadline
+    supervisor = int((home.path / "run" / "supervisord.pid").read_text())
+    os.kill(supervisor, signal.SIGKILL)
+    back = home.ensure(program)
+    assert back["actions"] == ["start the supervisor"]
+    assert pids(back)["one"] not in {0, now}
+
+
+def test_a_program_that_a_person_stopped_is_started(home):
+    program = described("one", free_port())
+    home.ensure(program)
+    control = [str(Path(SUPERVISORD).with_name("supervisorctl")), "-c", str(home.path / "etc/supervisord.conf")]
+    subprocess.run([*control, "stop", "one"], check=True, capture_output=True)
+    assert home.ensure(program, check=True)["actions"] == ["start one"]
+    assert home.ensure(program)["actions"] == ["start one"]
+
+
+def test_a_taken_port_is_refused_by_its_variable_before_anything_changes(home):
+    with socket.create_server(("127.0.0.1", 0)) as foreign:
+        port = foreign.getsockname()[1]
+        result = home.ensure(described("one", port))
+    assert result["failed"]
+    assert f"port {port}: is in use by process {os.getpid()}" in result["msg"]
+    assert "set one_port to a free port" in result["msg"]
+    assert home.written() == []
+
+
+def test_a_program_that_never_becomes_ready_fails_with_the_end_of_its_log(home):
+    code = "print('cannot read the model'); raise SystemExit(3)"
+    result = home.ensure(described("one", free_port(), code=code), ready_timeout=3)
+    assert result["failed"]
+    assert "program one: does not answer" in result["msg"]
+    assert "cannot read the model" in result["msg"]
+
+
+def test_files_are_written_and_seeds_only_where_nothing_lies(home):
+    settings, seed = home.path / "settings", home.path / "seed"
+    seed.write_text("mine")
+
+    def program(content):
+        files = [
+            {"path": str(settings), "content": content},
+            {"path": str(seed), "content": "theirs", "seed": True},
+        ]
+        return described("one", free, files=files)
+
+    free = free_port()
+    home.ensure(program("a"))
+    assert (settings.read_text(), seed.read_text()) == ("a", "mine")
+    assert "restarted one" in home.ensure(program("b"))["actions"]
+    assert settings.read_text() == "b"
+
+
+def test_another_release_replaces_the_supervisor(home):
+    program = described("one", free_port())
+    first = pids(home.ensure(program, release="1"))
+    second = home.ensure(program, release="2")
+    assert "replace the supervisor" in second["actions"]
+    assert pids(second) != first
