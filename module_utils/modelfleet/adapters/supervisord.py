@@ -101,7 +101,7 @@ class Supervisord:
         self._command = command
         self._clock = clock or Clock()
 
-    def _order(self, name: str, *arguments: object) -> Any:  # noqa: ANN401 (XML-RPC knows no types)
+    def _order(self, name: str, *arguments: str | bool) -> Any:  # noqa: ANN401 (XML-RPC knows no types)
         body = xmlrpc.client.dumps(arguments, f"supervisor.{name}").encode()
         with contextlib.closing(_Connection(self._layout.socket)) as connection:
             connection.request("POST", "/RPC2", body, {"Content-Type": "text/xml"})

@@ -76,4 +76,4 @@ def test_a_changed_file_restarts_and_a_seed_does_not():
 
     assert digest("a", seed=False) != digest("b", seed=False)
     assert digest("a", seed=True) == digest("b", seed=True)
-    assert restart_digest(program()) != restart_digest(program(restart_token="other"))  # noqa: S106 (no password)
+    assert restart_digest(program()) != restart_digest(program(restart_token="other"))
