@@ -57,6 +57,13 @@ def wrong_files(home: Path, wanted: dict[str, dict[str, str]]) -> list[str]:
     return wrong
 
 
+def release(home: Path) -> str:
+    """Return what programs and packages are laid: the digest of the one and the mark of the other."""
+    program = home / "lib" / "modelfleet.pyz"
+    digest = hashlib.sha256(program.read_bytes()).hexdigest() if program.is_file() else ""
+    return digest + "".join(sorted(entry.name for entry in (home / "venv").glob(".modelfleet-*")))
+
+
 def entries(home: Path) -> list[str]:
     """Return the names of everything that lies directly below the home; nothing where there is none."""
     return sorted(entry.name for entry in home.iterdir()) if home.is_dir() else []
@@ -93,6 +100,7 @@ def main() -> None:
         "writable": writable,
         "environment": environment,
         "messages_laid": (venv / "share" / "modelfleet" / "tfserving.binpb").is_file(),
+        "release": release(arguments.home),
         "entries": entries(arguments.home),
         "wrong_files": wrong_files(arguments.home, arguments.files),
         "wrong_directories": wrong_directories(arguments.home, arguments.directories),
