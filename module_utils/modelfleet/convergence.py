@@ -263,9 +263,10 @@ def _step_entry(o: Observation, name: str, wanted: DesiredModel) -> ModelEntry |
     held = {v for v in configured | {v for v, s in serving.items() if s.available} if _fit(o, name, v)}
     ready = {v for v in wanted.versions if _fit(o, name, v)}
     if o.serving is None:
-        # For the start of a server: what is wanted, or what was there while nothing wanted is ready.
+        # For the start of a server: what is wanted, or what was there while nothing wanted is ready. A label that a
+        # starting server is given may lead to a version that then fails, so only proven versions get one.
         chosen = ready if ready == set(wanted.versions) else ready | held
-        labels = {label: v for label, v in wanted.labels.items() if v in chosen}
+        labels = _step_labels(wanted, present.labels if present else {}, set(o.good.get(name, ())), chosen)
         return ModelEntry(name, _base_path(o, name), tuple(sorted(chosen)), labels) if chosen else None
     available = {v for v, status in serving.items() if status.available}
     chosen = ready | held
@@ -276,18 +277,18 @@ def _step_entry(o: Observation, name: str, wanted: DesiredModel) -> ModelEntry |
 
 
 def _step_labels(
-    wanted: DesiredModel, present: Mapping[str, int], available: set[int], chosen: set[int]
+    wanted: DesiredModel, present: Mapping[str, int], proven: set[int], chosen: set[int]
 ) -> dict[str, int]:
-    """Return the labels to set now: each at its target once that is AVAILABLE, else where it is.
+    """Return the labels to set now: each at its target once that has proven to load, else where it is.
 
     A label that is already at its target stays, also while a restarted server still loads that version.
     """
     result: dict[str, int] = {}
     for label, target in wanted.labels.items():
         at = present.get(label)
-        if target in available or at == target:
+        if target in proven or at == target:
             result[label] = target
-        elif at in available:
+        elif at in proven:
             result[label] = at
     return {label: version for label, version in result.items() if version in chosen}
 

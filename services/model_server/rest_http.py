@@ -241,6 +241,7 @@ class HttpServer:
         self._stopping = True
         self._wake_write.send(b"\0")
         self._thread.join(timeout=5)
+        self._wake_write.close()  # here, not in the loop: that may end by itself before the byte is sent
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     def _loop(self) -> None:
@@ -250,7 +251,7 @@ class HttpServer:
                     self._accept()
                 elif number in self._connections:
                     self._readable(self._connections[number])
-        for each in (self._listener, self._wake_read, self._wake_write, self._epoll):
+        for each in (self._listener, self._wake_read, self._epoll):
             each.close()
         for connection in list(self._connections.values()):
             connection.socket.close()

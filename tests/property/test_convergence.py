@@ -131,9 +131,11 @@ class Fleet(RuleBasedStateMachine):
                 ),
                 None,
             )
-            assert culprit, "the server is down without a broken version"
-            self.quarantined[culprit] = "broke the start"
+            if culprit is not None:
+                self.quarantined[culprit] = "broke the start"
+            # The supervisor starts it again, with whatever the file says now.
             self.server.restart(self.observe_offline())
+            assert self.server.up or culprit
         else:
             self.server.tick()
         for name, version in convergence.prunable(self.observe()):

@@ -25,7 +25,7 @@ FLAGS = (
     "--allow_version_labels_for_unavailable_models=true",
 )
 LIMITS = Limits(load_timeout_s=30, server_timeout_s=30, unload_timeout_s=30)
-SWITCHES = 12
+SWITCHES = 9
 
 
 class Traffic:

@@ -7,7 +7,8 @@ def test_without_a_server_the_goal_is_written_for_its_start(nobody):
     result = nobody.serving("modelfleet_config", desired, diff=True)
     assert result["changed"]
     assert nobody.config_file.read_text() == result["config"] == result["diff"]["after"]
-    assert 'key: "stable"' in result["config"]
+    assert "versions: 1" in result["config"]
+    assert "label" not in result["config"], "no version of this node has proven yet that it loads"
     assert any("version 2" in line for line in result["changes"])
     assert not nobody.serving("modelfleet_config", desired)["changed"]
 
