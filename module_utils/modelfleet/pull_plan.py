@@ -197,6 +197,7 @@ def stale_quarantine(
 ) -> tuple[Key, ...]:
     """Return the versions that deserve another chance, because their source is not the one that failed.
 
+    A version that was withdrawn from the repository is one of them: there is nothing left that a person could mend.
     A version whose failed bytes are still on disk stays aside, whatever its source looks like now: published versions
     never change, so the cure is a new number.
     """
@@ -204,7 +205,9 @@ def stale_quarantine(
     for key, record in quarantined.items():
         found = repository_objects.get(key)
         local = stored.get(key[0], {}).get(key[1])
-        if isinstance(found, tuple) and not (local and local.complete) and fingerprint(found) != record.fingerprint:
+        withdrawn = found is None
+        replaced = isinstance(found, tuple) and fingerprint(found) != record.fingerprint
+        if (withdrawn or replaced) and not (local and local.complete):
             stale.append(key)
     return tuple(stale)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import threading
 from contextlib import contextmanager
 from dataclasses import replace
@@ -96,6 +97,17 @@ def test_a_source_that_is_not_what_it_announces_is_set_aside_until_it_changes(ro
     os.utime(path, (1, 1))
     _, report = converge(store, repository)
     assert (len(report.pulled), report.refused, store.quarantined()) == (1, (), {})
+
+
+def test_a_withdrawn_version_is_no_longer_set_aside(root, store):
+    put(root, "digits", 1)
+    put(root, "digits", 2)
+    (root / "digits" / "2" / "saved_model.pb").unlink()
+    _, report = converge(store, FilesRepository(root))
+    assert [item.version for item in report.refused] == [2]
+    shutil.rmtree(root / "digits" / "2")
+    _, report = converge(store, FilesRepository(root))
+    assert (report.refused, store.quarantined()) == ((), {})
 
 
 def test_a_newer_unsound_version_gives_way_to_the_next_best_in_the_same_run(root, store):
