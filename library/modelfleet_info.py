@@ -30,6 +30,11 @@ options:
       - Address of the server's gRPC listener, C(host:port) or C(unix:path).
     type: str
     default: 127.0.0.1:8500
+  ports:
+    description:
+      - Where the server listens, for a column of the table, for example V(8500/8501).
+    type: str
+    default: ""
   base_path:
     description:
       - The store's directory as the server sees it, where that differs from O(store), as in a container.
@@ -122,6 +127,7 @@ from ..module_utils.modelfleet_module import (
     PENDING_SPEC,
     SERVING_SPEC,
     STORE_SPEC,
+    TABLE_SPEC,
     Params,
     Result,
     Spec,
@@ -133,7 +139,7 @@ from ..module_utils.modelfleet_module import (
 
 def argument_spec() -> Spec:
     """Return the module's arguments."""
-    return {"store": STORE_SPEC["store"], **SERVING_SPEC, "desired": {"type": "dict"}, **PENDING_SPEC}
+    return {"store": STORE_SPEC["store"], **SERVING_SPEC, **TABLE_SPEC, "desired": {"type": "dict"}, **PENDING_SPEC}
 
 
 def run(params: Params, check_mode: bool) -> Result:  # noqa: FBT001, ARG001  (the signature of every module's action)
@@ -151,7 +157,7 @@ def run(params: Params, check_mode: bool) -> Result:  # noqa: FBT001, ARG001  (t
         changed=False,
         values={
             "models": report.as_data(rows),
-            "table": report.table(rows),
+            "table": report.table(rows, params["ports"]),
             "refused": report.faults(rows),
             "server": observation.serving is not None,
             "ok": report.healthy(rows, observation),

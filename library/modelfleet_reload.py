@@ -41,6 +41,11 @@ options:
       - Address of the server's gRPC listener, C(host:port) or C(unix:path).
     type: str
     default: 127.0.0.1:8500
+  ports:
+    description:
+      - Where the server listens, for a column of the table, for example V(8500/8501).
+    type: str
+    default: ""
   base_path:
     description:
       - The store's directory as the server sees it, where that differs from O(store), as in a container.
@@ -182,6 +187,7 @@ from ..module_utils.modelfleet_module import (
     PENDING_SPEC,
     SERVING_SPEC,
     STORE_SPEC,
+    TABLE_SPEC,
     Params,
     Result,
     Spec,
@@ -200,6 +206,7 @@ def argument_spec() -> Spec:
         **DESIRED_SPEC,
         **STORE_SPEC,
         **SERVING_SPEC,
+        **TABLE_SPEC,
         "server_log": {"type": "path"},
         "load_timeout": {"type": "int", "default": 300},
         "server_timeout": {"type": "int", "default": 60},
@@ -227,7 +234,7 @@ def run(params: Params, check_mode: bool) -> Result:  # noqa: FBT001  (the signa
         values={
             "steps": list(steps),
             "models": report.as_data(rows),
-            "table": report.table(rows),
+            "table": report.table(rows, params["ports"]),
             "refused": report.faults(rows),
             "prunable": [{"model": model, "version": version} for model, version in convergence.prunable(after)],
             "lingering": lingering,

@@ -39,6 +39,8 @@ SERVING_SPEC: Spec = {
     "target": {"type": "str", "default": "127.0.0.1:8500"},
     "base_path": {"type": "path"},
 }
+#: What the table of versions shows beside them.
+TABLE_SPEC: Spec = {"ports": {"type": "str", "default": ""}}
 #: Versions that a pull in check mode only announced.
 PENDING_SPEC: Spec = {
     "pending": {

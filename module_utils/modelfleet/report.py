@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from .names import subject_of
+from .status import ServingState
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -102,9 +103,14 @@ def as_data(items: Iterable[Row]) -> list[dict[str, object]]:
     return [{**asdict(row), "labels": list(row.labels)} for row in items]
 
 
-def table(items: Sequence[Row]) -> list[str]:
-    """Return rows as the lines of an aligned table; reasons follow below it, one line each."""
-    header = ("MODEL", "VERSION", "STATE", "LABELS", "WANTED", "ON DISK", "CONFIGURED")
+def table(items: Sequence[Row], ports: str = "") -> list[str]:
+    """Return rows as the lines of an aligned table; reasons follow below it, one line each.
+
+    Args:
+        items: The rows.
+        ports: Where the node's server listens, for a column of its own; none without.
+    """
+    header = ("MODEL", "VERSION", "STATE", "LABELS", "WANTED", "ON DISK", "CONFIGURED", *(["PORTS"] if ports else []))
     body = [
         (
             row.model,
@@ -114,6 +120,7 @@ def table(items: Sequence[Row]) -> list[str]:
             "?" if row.wanted is None else _yes(row.wanted),
             _yes(row.on_disk),
             _yes(row.configured),
+            *([ports if row.state == ServingState.AVAILABLE.name else "-"] if ports else []),
         )
         for row in items
     ]

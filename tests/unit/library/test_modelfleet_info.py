@@ -45,3 +45,11 @@ def test_a_server_that_does_not_answer_is_a_fault_of_every_configured_version(no
     nobody.serving("modelfleet_config", desired)
     result = info(nobody, desired=desired)
     assert [row["message"] for row in result["refused"]] == ["no server answers"]
+
+
+def test_the_table_shows_the_ports_of_what_is_served(lab):
+    lab.publish("a", 1)
+    _, desired = lab.deploy()
+    header, row = info(lab, desired=desired, ports="8500/8501")["table"]
+    assert header.split()[-1] == "PORTS"
+    assert row.split()[-1] == "8500/8501"
