@@ -152,7 +152,7 @@ def track(defaults: Mapping[str, Any] | None = None, source: str = "defaults") -
 
 def resolve(
     manifest: Manifest,
-    listing: Mapping[str, Collection[int]],
+    listing: Mapping[str, Collection[int | str]],
     node: str,
     refused: Collection[tuple[str, int]],
     held: Mapping[str, Collection[int]] | None = None,
@@ -188,7 +188,7 @@ class _Resolver:
 
     def __init__(
         self,
-        listing: Mapping[str, Collection[int]],
+        listing: Mapping[str, Collection[int | str]],
         refused: frozenset[tuple[str, int]],
         held: Mapping[str, Collection[int]],
         *,
@@ -201,10 +201,11 @@ class _Resolver:
         self.usable: dict[str, frozenset[int]] = {}
         self._refused = refused
         self._held = held
+        self._misnamed: dict[str, list[InvalidInput]] = {}
         for name, versions in listing.items():
             self._survey(name, versions, tracked=tracked)
 
-    def _survey(self, name: str, versions: Collection[int], *, tracked: bool) -> None:
+    def _survey(self, name: str, versions: Collection[int | str], *, tracked: bool) -> None:
         """Keep what of the listing has a proper name; a stray neighbour matters only where everything is wanted."""
         try:
             model_name(name)
@@ -223,10 +224,12 @@ class _Resolver:
         try:
             return version_number(version)
         except InvalidInput as error:
-            self.problems.append(InvalidInput(f"model {name} {error.subject}", error.problem, error.remedy))
+            misnamed = InvalidInput(f"model {name} {error.subject}", error.problem, error.remedy)
+            self._misnamed.setdefault(name, []).append(misnamed)
             return None
 
     def add(self, name: str, spec: Spec) -> None:
+        self.problems += self._misnamed.get(name, ())
         labels = spec.labels or {}
         wanted = set(self._chosen(name, spec.versions or Versions(latest=1))) | set(labels.values())
         if not wanted:

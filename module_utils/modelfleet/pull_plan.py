@@ -176,7 +176,7 @@ def prepare(manifest: Manifest, repository: Repository, store: Store, node: str,
 
 def survey(
     desired: Desired,
-    listing: Mapping[str, Collection[int]],
+    listing: Mapping[str, Collection[int | str]],
     repository: Repository,
     known: Mapping[Key, Listed] | None = None,
 ) -> dict[Key, Listed]:

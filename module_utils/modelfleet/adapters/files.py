@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from ..errors import InvalidInput, SourceChanged, SourceForbidden, SourceIncomplete, SourceNotFound
 from ..names import is_model_name, is_version_number, model_name, subject_of, version_number
+from ..saved_model import ROOTS
 from .repository import RemoteObject
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ class FilesRepository:
         """How people name it."""
         return self._uri
 
-    def list_models(self) -> dict[str, tuple[int, ...]]:
+    def list_models(self) -> dict[str, tuple[int | str, ...]]:
         """Return every model with its versions; see ``Repository``."""
         try:
             with os.scandir(self._root) as entries:
@@ -105,14 +106,19 @@ class FilesRepository:
     def _folder(self, model: str, version: int) -> Path:
         return self._root / model_name(model) / str(version_number(version))
 
-    def _versions(self, model: str) -> tuple[int, ...]:
-        """Return a model's versions; none when it cannot be listed, so that its neighbours go on."""
+    def _versions(self, model: str) -> tuple[int | str, ...]:
+        """Return a model's versions; none when it cannot be listed, so that its neighbours go on.
+
+        A SavedModel under a name that is no version is returned by that name: somebody expects it to be served.
+        """
+        folder = self._root / model
         try:
-            with os.scandir(self._root / model) as entries:
+            with os.scandir(folder) as entries:
                 names = [entry.name for entry in entries if _is_folder(entry)]
         except OSError:
             return ()
-        return tuple(sorted(int(name) for name in names if is_version_number(name)))
+        strays = [name for name in names if not is_version_number(name) and _is_saved_model(folder / name)]
+        return (*sorted(int(name) for name in names if is_version_number(name)), *sorted(strays))
 
     def _walk(self, folder: str, prefix: str, subject: str, above: tuple[str, ...]) -> Iterator[RemoteObject]:
         with os.scandir(folder) as entries:
@@ -197,3 +203,7 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return not entry.name.startswith(".") and entry.is_dir()
     except OSError:
         return False
+
+
+def _is_saved_model(folder: Path) -> bool:
+    return any((folder / name).is_file() for name in ROOTS)

@@ -50,8 +50,10 @@ class Repository(Protocol):
     def uri(self) -> str:
         """How people name it."""
 
-    def list_models(self) -> dict[str, tuple[int, ...]]:
+    def list_models(self) -> dict[str, tuple[int | str, ...]]:
         """Return every model with its versions, ascending; a model without a version has none.
+
+        A SavedModel under a name that is not a version comes last, by that name: it is somebody's mistake.
 
         Raises:
             SourceNotFound: there is no such repository.

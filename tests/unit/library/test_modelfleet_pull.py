@@ -95,3 +95,29 @@ def test_more_than_the_disk_has_is_refused_before_the_first_byte(lab):
     assert [item["code"] for item in result["refused"]] == ["NO_SPACE"]
     assert not result["changed"]
     assert not (lab.store / "a").exists()
+
+
+@pytest.mark.parametrize("stray", ["v2", "007", "0", "-1", "1.5"])
+def test_a_version_that_is_not_a_positive_integer_is_named_and_its_neighbours_come(lab, stray):
+    lab.publish("a", 1)
+    lab.publish("b", 1)
+    (lab.repository / "a" / "1").rename(lab.repository / "a" / stray)
+    result = lab.pull()
+    assert [(item["model"], item["version"]) for item in result["pulled"]] == [("b", 1)]
+    assert any(repr(stray) in item["line"] and "1, 2, 3" in item["line"] for item in result["refused"]), result
+
+
+def test_a_model_whose_name_cannot_be_served_is_named_and_its_neighbours_come(lab):
+    lab.publish("a", 1)
+    lab.publish("my model", 1)
+    result = lab.pull()
+    assert [(item["model"], item["version"]) for item in result["pulled"]] == [("a", 1)]
+    (refused,) = result["refused"]
+    assert "my model" in refused["line"]
+    assert "rename" in refused["line"]
+
+
+def test_a_directory_without_a_model_in_it_is_nobodys_version(lab):
+    lab.publish("a", 1)
+    (lab.repository / "a" / "notes").mkdir()
+    assert lab.pull()["refused"] == []
