@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Callable, Protocol
 from . import convergence, models_config
 from .convergence import Configure, Freeze, Key, Observation, Quarantine, Send, Sent, Settled, Wait
 from .errors import DeadlineExceeded, ReloadLockHeld, ServerRefused, ServerUnreachable
+from .integrity import damaged_files
+from .status import DAMAGED, LOAD_FAILED, LOAD_TIMEOUT
 from .store import QuarantineRecord, Store
 from .waiting import Clock, Deadline
 
@@ -210,7 +212,7 @@ class _Convergence:
         if isinstance(action, Freeze):
             raise action.error
         if isinstance(action, Quarantine):
-            self._quarantine(action.failures, "LOAD_FAILED")
+            self._quarantine(action.failures, LOAD_FAILED)
         elif isinstance(action, Configure):
             models_config.write(self._node.config_file, action.config)
             self._step(f"configure: {action.reason} ({'; '.join(models_config.diff(o.config, action.config))})")
@@ -320,7 +322,7 @@ class _Convergence:
             for version in entry.versions
             if not ((status := (o.serving or {}).get(name, {}).get(version)) and status.available)
         }
-        self._quarantine(stuck, "LOAD_TIMEOUT")
+        self._quarantine(stuck, LOAD_TIMEOUT)
         after = observe(self._node, self._desired, self._limits, sent=self._sent)
         models_config.write(self._node.config_file, convergence.next_config(after))
         raise error
@@ -330,7 +332,7 @@ class _Convergence:
         if action.loading or action.unsettled:
             if self._load_wait.expired and action.loading:
                 message = f"was still loading after {self._limits.load_timeout_s:g} s"
-                self._quarantine(dict.fromkeys(action.loading, message), "LOAD_TIMEOUT")
+                self._quarantine(dict.fromkeys(action.loading, message), LOAD_TIMEOUT)
                 return ""
             if self._load_wait.expired:
                 raise DeadlineExceeded(
@@ -346,7 +348,7 @@ class _Convergence:
     def _await_server(self) -> None:
         culprits = self._start_failures()
         if culprits:
-            self._quarantine(culprits, "LOAD_FAILED")
+            self._quarantine(culprits, LOAD_FAILED)
             return
         if self._server_wait.expired or self._node.server is None:
             raise ServerUnreachable(
@@ -376,19 +378,21 @@ class _Convergence:
 
     def _quarantine(self, failures: Mapping[Key, str], code: str) -> None:
         for (model, version), words in sorted(failures.items()):
-            message = " ".join(words.split())  # TensorFlow's own messages go over several lines
-            self._node.store.quarantine(
-                model,
-                version,
-                QuarantineRecord(
-                    code=code,
-                    message=message,
-                    fingerprint=self._node.store.fingerprint(model, version),
-                    stage="load",
-                    at=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-                ),
-            )
-            self._step(f"quarantine: {model} version {version}: {code}: {message}")
+            record = self._record(model, version, code, " ".join(words.split()))
+            self._node.store.quarantine(model, version, record)
+            self._step(f"quarantine: {model} version {version}: {record.code}: {record.message}")
+
+    def _record(self, model: str, version: int, code: str, message: str) -> QuarantineRecord:
+        """Return why a version is set aside; damage on this node's disk is not the fault of its source."""
+        store = self._node.store
+        fingerprint = store.fingerprint(model, version)
+        damaged = damaged_files(store, model, version) if code == LOAD_FAILED else ()
+        if damaged:
+            # Without the source's fingerprint the next pull brings the version anew, once its files are deleted.
+            code, fingerprint = DAMAGED, ""
+            message = f"{', '.join(damaged)} on this node's disk is not what was pulled ({message})"
+        at = datetime.now(timezone.utc).isoformat(timespec="seconds")
+        return QuarantineRecord(code=code, message=message, fingerprint=fingerprint, stage="load", at=at)
 
 
 def start_failures(log: str) -> dict[Key, str]:

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from .names import subject_of
-from .status import ServingState
+from .status import DAMAGED, ServingState
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -55,6 +55,8 @@ class Row:
 
     @property
     def _remedy(self) -> str:
+        if self.state == QUARANTINED and self.message.startswith(f"{DAMAGED}:"):
+            return "deploy again: it is pulled anew"
         if self.state == QUARANTINED:
             return "publish it again under a new version number, or want another version"
         if self.state == PENDING:

@@ -5,6 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+#: Reasons why a version is set aside by its node: it failed to load, it did not load in time, or its bytes changed on
+#: this node's disk, in which case the next pull brings it anew.
+LOAD_FAILED = "LOAD_FAILED"
+LOAD_TIMEOUT = "LOAD_TIMEOUT"
+DAMAGED = "DAMAGED"
+
 
 class ServingState(Enum):
     """TensorFlow Serving's states of one version (``apis/get_model_status.proto``), by their wire numbers."""

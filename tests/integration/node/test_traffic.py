@@ -70,11 +70,16 @@ class Fleet:
     def publish(self, version):
         scale(self.repository / "digits" / str(version), factor=version)
 
-    def deploy(self, target, manifest):
+    def spawn(self, port):
+        return spawn_model_server(
+            *FLAGS, directory=self.root, models_config=self.config_file, grpc_port=port, rest_port=0
+        )
+
+    def deploy(self, target, manifest, server_log=None):
         with TFServing(target) as server, self.store.lock(10):
             wish = manifests.parse(manifest, "test")
             desired, report = pull.converge(wish, FilesRepository(self.repository), self.store, "here")
-            node = Node(self.store, self.config_file, server, str(self.store.root))
+            node = Node(self.store, self.config_file, server, str(self.store.root), server_log=server_log)
             outcome = converge(node, desired, LIMITS)
             prune(node, outcome.observation)
         return report, outcome
@@ -131,9 +136,7 @@ def test_a_killed_server_comes_back_with_its_models_and_labels_from_disk_alone(f
         server.process.kill()
         server.process.wait(10)
         shutil.rmtree(fleet.repository)
-        again = spawn_model_server(
-            *FLAGS, directory=fleet.root, models_config=fleet.config_file, grpc_port=server.grpc_port, rest_port=0
-        )
+        again = fleet.spawn(server.grpc_port)
         try:
             again.wait_for_port(again.grpc_port)
             with TFServing(again.target, timeout_s=10) as client:
@@ -142,45 +145,45 @@ def test_a_killed_server_comes_back_with_its_models_and_labels_from_disk_alone(f
             again.stop()
 
 
-def test_a_version_that_broke_the_start_is_taken_out_and_the_next_start_serves_the_rest(fleet):
+class Supervisor:
+    """Starts the server again whenever it ends, as the one of a node does."""
+
+    def __init__(self, fleet, port):
+        self._fleet = fleet
+        self._port = port
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self):
+        self._thread.start()
+
+    def __exit__(self, *_):
+        self._stop.set()
+        self._thread.join(20)
+
+    def _run(self):
+        while not self._stop.is_set():
+            child = self._fleet.spawn(self._port)
+            while child.process.poll() is None and not self._stop.is_set():
+                time.sleep(0.05)
+            child.stop()
+
+
+def test_a_version_that_rotted_on_disk_does_not_keep_the_server_down_and_comes_back(fleet):
     fleet.publish(1)
     with running_model_server(*FLAGS, models_config=fleet.config_file, directory=fleet.root) as server:
         fleet.deploy(server.target, wish(1))
         target, port = server.target, server.grpc_port
-    # The bytes rot on disk while the server is down.
-    (fleet.store.root / "digits" / "1" / "saved_model.pb").write_bytes(
-        b"\0" * (fleet.store.root / "digits" / "1" / "saved_model.pb").stat().st_size
-    )
+    graph = fleet.store.root / "digits" / "1" / "saved_model.pb"
+    graph.write_bytes(b"\0" * graph.stat().st_size)
     scale(fleet.repository / "words" / "1", factor=5)
-    failed = spawn_model_server(
-        *FLAGS, directory=fleet.root, models_config=fleet.config_file, grpc_port=port, rest_port=0
-    )
+    failed = fleet.spawn(port)
     assert failed.process.wait(30) != 0
-    supervisor_stops = threading.Event()
-
-    def supervise():
-        while not supervisor_stops.is_set():
-            child = spawn_model_server(
-                *FLAGS, directory=fleet.root, models_config=fleet.config_file, grpc_port=port, rest_port=0
-            )
-            while child.process.poll() is None and not supervisor_stops.is_set():
-                time.sleep(0.05)
-            child.stop()
-
-    supervisor = threading.Thread(target=supervise, daemon=True)
-    supervisor.start()
-    try:
-        with TFServing(target) as client, fleet.store.lock(10):
-            desired, _ = pull.converge(
-                manifests.parse({"models": {"digits": {"versions": [1]}, "words": {}}}, "test"),
-                FilesRepository(fleet.repository),
-                fleet.store,
-                "here",
-            )
-            node = Node(fleet.store, fleet.config_file, client, str(fleet.store.root), server_log=failed.log_path)
-            outcome = converge(node, desired, LIMITS)
-            assert client.predict("words", {"x": [1.0]}).outputs == {"y": [5.0]}
-    finally:
-        supervisor_stops.set()
-        supervisor.join(20)
-    assert any("quarantine: digits version 1" in step for step in outcome.steps)
+    both = {"models": {"digits": {"versions": [1]}, "words": {}}}
+    with Supervisor(fleet, port), TFServing(target) as client:
+        _, outcome = fleet.deploy(target, both, server_log=failed.log_path)
+        assert client.predict("words", {"x": [1.0]}).outputs == {"y": [5.0]}
+        assert any("quarantine: digits version 1: DAMAGED: saved_model.pb" in step for step in outcome.steps)
+        report, outcome = fleet.deploy(target, both)
+        assert [(item.model, item.version) for item in report.pulled] == [("digits", 1)]
+        assert client.predict("digits", {"x": [1.0]}).outputs == {"y": [1.0]}

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from modelfleet import models_config
+from modelfleet.adapters.checksums import crc32c_function
 from modelfleet.adapters.repository import RemoteObject
 from modelfleet.errors import (
     DeadlineExceeded,
@@ -30,6 +31,8 @@ from tests.support.contract_model import ContractServer
 if TYPE_CHECKING:
     from pathlib import Path
 
+GRAPH = b"graph"
+CHECKSUM = crc32c_function()(GRAPH, 0)
 LIMITS = Limits(load_timeout_s=10, server_timeout_s=5, unload_timeout_s=3)
 
 
@@ -92,8 +95,8 @@ class Rig:
     def publish(self, model, version):
         with self.store.lock(1):
             staging = self.store.stage(model, version)
-            (staging.path / "saved_model.pb").write_bytes(b"graph")
-            staging.publish(Receipt("file:///r", (RemoteObject("saved_model.pb", 5, "1", 0),), "now"))
+            (staging.path / "saved_model.pb").write_bytes(GRAPH)
+            staging.publish(Receipt("file:///r", (RemoteObject("saved_model.pb", 5, "1", CHECKSUM),), "now"))
 
     def converge(self, models, **options):
         with self.store.lock(1):
@@ -164,6 +167,17 @@ def test_a_failed_version_leaves_the_old_one_and_its_neighbour(rig):
     assert "broken" in record.message
     assert any("quarantine: digits version 2" in step for step in outcome.steps)
     assert rig.converge(wish).steps == ()
+
+
+def test_a_version_whose_bytes_changed_on_disk_is_told_from_a_broken_one_and_comes_anew(rig):
+    rig.converge({"digits": one(1), "words": one(1)})
+    rig.publish("digits", 2)
+    (rig.store.root / "digits" / "2" / "saved_model.pb").write_bytes(b"gr\0ph")
+    rig.failing.add(("digits", 2))
+    rig.converge({"digits": one(2), "words": one(1)})
+    record = rig.store.quarantined()[("digits", 2)]
+    assert (record.code, record.fingerprint) == ("DAMAGED", "")
+    assert record.message.startswith("saved_model.pb on this node's disk")
 
 
 def test_a_new_model_that_cannot_load_is_left_out_and_the_others_serve(rig):
