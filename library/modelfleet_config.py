@@ -140,7 +140,7 @@ def argument_spec() -> Spec:
     return {**DESIRED_SPEC, **STORE_SPEC, **SERVING_SPEC, **PENDING_SPEC, **GUARD_SPEC}
 
 
-def run(params: Params, check_mode: bool) -> Result:  # noqa: FBT001  (the signature of every module's action)
+def run(params: Params, *, check_mode: bool) -> Result:
     """Write the next configuration where it differs."""
     path = Path(params["config_file"])
     with node_of(params, check_mode=check_mode) as node, store_lock(node, params, check_mode=check_mode):

@@ -142,7 +142,7 @@ def argument_spec() -> Spec:
     return {"store": STORE_SPEC["store"], **SERVING_SPEC, **TABLE_SPEC, "desired": {"type": "dict"}, **PENDING_SPEC}
 
 
-def run(params: Params, check_mode: bool) -> Result:  # noqa: FBT001, ARG001  (the signature of every module's action)
+def run(params: Params, *, check_mode: bool) -> Result:  # noqa: ARG001  (the signature of every module's action)
     """Look; never more."""
     # A host that lacks the libraries is reported, not refused: that is what the question is about.
     with node_of(params, check_mode=True) as node:

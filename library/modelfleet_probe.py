@@ -133,7 +133,7 @@ def argument_spec() -> Spec:
     }
 
 
-def run(params: Params, check_mode: bool) -> Result:  # noqa: FBT001  (the signature of every module's action)
+def run(params: Params, *, check_mode: bool) -> Result:
     """Ask once and compare."""
     try:
         with TFServing(params["target"], timeout_s=params["timeout"]) as server:

@@ -193,7 +193,7 @@ def _joined(files: Mapping[Path, str]) -> str:
     return "".join(f"# {path}\n{text}" for path, text in files.items() if text)
 
 
-def run(params: Params, check_mode: bool) -> Result:  # noqa: FBT001  (the signature of every module's action)
+def run(params: Params, *, check_mode: bool) -> Result:
     """Make the programs run, or stop them."""
     home = Path(params["home"])
     supervisord = Path(params["supervisord"] or home / "venv" / "bin" / "supervisord")

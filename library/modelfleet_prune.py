@@ -137,7 +137,7 @@ def argument_spec() -> Spec:
     return {**DESIRED_SPEC, **STORE_SPEC, **SERVING_SPEC, **PENDING_SPEC, **GUARD_SPEC}
 
 
-def run(params: Params, check_mode: bool) -> Result:  # noqa: FBT001  (the signature of every module's action)
+def run(params: Params, *, check_mode: bool) -> Result:
     """Delete what may go; in check mode, what might go after a convergence."""
     with node_of(params, check_mode=check_mode) as node, store_lock(node, params, check_mode=check_mode):
         sizes = {name: {v: item.bytes for v, item in items.items()} for name, items in node.store.scan().items()}

@@ -150,7 +150,7 @@ def argument_spec() -> Spec:
     }
 
 
-def run(params: Params, check_mode: bool) -> Result:  # noqa: FBT001  (the signature of every module's action)
+def run(params: Params, *, check_mode: bool) -> Result:
     """Pull what is missing, or tell what would be pulled."""
     headroom = parse_bytes(params["headroom"], "headroom")
     repository = open_repository(params["repository"])

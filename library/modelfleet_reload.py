@@ -217,7 +217,7 @@ def argument_spec() -> Spec:
     }
 
 
-def run(params: Params, check_mode: bool) -> Result:  # noqa: FBT001  (the signature of every module's action)
+def run(params: Params, *, check_mode: bool) -> Result:
     """Converge, or rehearse it in check mode."""
     lingering = ""
     with node_of(params, check_mode=check_mode) as node, store_lock(node, params, check_mode=check_mode):

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Callable
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -80,17 +80,28 @@ class Result:
     failure: str | None = None
 
 
-def run_module(spec: Spec, action: Callable[[Params, bool], Result], **constraints: Any) -> None:  # noqa: ANN401
+class Action(Protocol):
+    """What a module does."""
+
+    def __call__(self, params: Params, /, *, check_mode: bool) -> Result:
+        """Act on the parameters, or only look in check mode.
+
+        Raises:
+            ModelfleetError: it cannot be done.
+        """
+
+
+def run_module(spec: Spec, action: Action, **constraints: list[Any]) -> None:
     """Run a module: parse its arguments, act, report; every expected failure becomes one line.
 
     Args:
         spec: The argument_spec.
-        action: Takes the parameters and whether this is check mode.
+        action: The module's own part.
         constraints: ``required_if`` and its like, passed on to AnsibleModule.
     """
     module = AnsibleModule(argument_spec=spec, supports_check_mode=True, **constraints)
     try:
-        result = action(module.params, module.check_mode)
+        result = action(module.params, check_mode=module.check_mode)
     except ModelfleetError as error:
         module.fail_json(msg=error.one_line(), error=error.as_dict())
     except OSError as error:
