@@ -60,6 +60,7 @@ class Observation:
         labels: What the server resolves for each configured or desired label.
         sent: The last configuration sent by this process; None when it sent none.
         good: Versions that were AVAILABLE on this node at some time.
+        origins: URIs of the repositories that a model's versions on disk came from.
         store_present: Whether the store's directory exists.
         allow_empty: Whether a configuration without models may replace one that serves.
         allow_shrink: Whether many tracked models may disappear in one round.
@@ -74,6 +75,7 @@ class Observation:
     labels: Mapping[tuple[str, str], int | None] = field(default_factory=dict)
     sent: Sent | None = None
     good: Mapping[str, frozenset[int]] = field(default_factory=dict)
+    origins: Mapping[str, frozenset[str]] = field(default_factory=dict)
     store_present: bool = True
     allow_empty: bool = False
     allow_shrink: bool = False
@@ -169,17 +171,20 @@ def guard(o: Observation) -> GuardRefused | None:
             "mount it again; nothing is unloaded until then",
         )
     removed = configured - _kept_names(o)
-    if removed == configured and not o.allow_empty:
+    nothing_left = removed == configured and not next_config(o).entries
+    if not o.allow_empty and nothing_left:
         return GuardRefused(
             "desired state",
-            f"names none of the {len(configured)} configured models",
+            f"names none of the {len(configured)} configured models, and nothing that it names is on this node",
             "correct the repository or the manifest, or allow an empty configuration explicitly (allow_empty)",
         )
-    too_many = len(removed) > max(SHRINK_FLOOR, SHRINK_SHARE * len(configured))
+    # Of a repository that is not looked at any more nothing can be expected to be in the new one.
+    vanished = {name for name in removed if not _from_elsewhere(o, name)}
+    too_many = len(vanished) > max(SHRINK_FLOOR, SHRINK_SHARE * len(configured))
     if o.desired.tracked and too_many and not o.allow_shrink:
         return GuardRefused(
             "desired state",
-            f"{len(removed)} of {len(configured)} models disappeared from the repository at once",
+            f"{len(vanished)} of {len(configured)} models disappeared from the repository at once",
             "restore them there, or allow it explicitly (allow_shrink)",
         )
     return None
@@ -301,6 +306,12 @@ def _labels_resolved(o: Observation, name: str, labels: Mapping[str, int]) -> bo
 def _fit(o: Observation, name: str, version: int) -> bool:
     """Return whether a version may be configured: complete on this node and not set aside."""
     return version in o.disk.get(name, frozenset()) and (name, version) not in o.quarantined
+
+
+def _from_elsewhere(o: Observation, name: str) -> bool:
+    """Return whether what is on disk of a model came from another repository than the one that is looked at now."""
+    origins = o.origins.get(name, frozenset())
+    return bool(origins) and bool(o.desired.source) and o.desired.source not in origins
 
 
 def _base_path(o: Observation, name: str) -> str:

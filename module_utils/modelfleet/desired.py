@@ -37,6 +37,7 @@ class Desired:
         tracked: Whether no manifest lists the models, so that one disappears when the repository no longer has it.
         unresolved: Models that are wanted, but of which no version could be determined: leave them as they are.
         absent: Models that the manifest removes by name.
+        source: URI of the repository that was looked at; empty when it is not known.
         passed_over: Versions that would be wanted if they were not set aside, by model, ascending.
     """
 
@@ -46,6 +47,7 @@ class Desired:
     unresolved: tuple[str, ...] = ()
     absent: tuple[str, ...] = ()
     passed_over: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    source: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """Return the state as plain JSON data."""
@@ -59,6 +61,7 @@ class Desired:
             "unresolved": list(self.unresolved),
             "absent": list(self.absent),
             "passed_over": {name: list(versions) for name, versions in self.passed_over.items()},
+            "source": self.source,
         }
 
     @classmethod
@@ -78,6 +81,7 @@ class Desired:
                 passed_over={
                     model_name(name): _numbers(versions) for name, versions in data.get("passed_over", {}).items()
                 },
+                source=str(data.get("source", "")),
             )
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             subject = "desired state"

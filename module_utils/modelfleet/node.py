@@ -147,6 +147,10 @@ def observe(node: Node, desired: Desired, limits: Limits, *, sent: Sent | None =
         labels=labels,
         sent=sent,
         good={name: frozenset(versions) for name, versions in node.store.good().items()},
+        origins={
+            name: frozenset(item.receipt.source for item in items.values() if item.receipt)
+            for name, items in scan.items()
+        },
         store_present=node.store.root.is_dir(),
         allow_empty=limits.allow_empty,
         allow_shrink=limits.allow_shrink,

@@ -157,7 +157,7 @@ def prepare(manifest: Manifest, repository: Repository, store: Store, node: str,
     held = {model: [v for v, item in versions.items() if item.complete] for model, versions in stored.items()}
     unsound: dict[Key, Refusal] = {}
     while True:
-        desired = resolve(manifest, listing, node, {*aside, *unsound}, held)
+        desired = replace(resolve(manifest, listing, node, {*aside, *unsound}, held), source=repository.uri)
         known.update(survey(desired, listing, repository, known))
         planned = plan(desired, known, stored, aside, store.free_bytes(), headroom_bytes)
         news = {(item.model, item.version): item for item in planned.refused if item.fingerprint}

@@ -282,6 +282,23 @@ def test_most_tracked_models_disappearing_at_once_is_refused(rig):
     assert rig.available()["d"] == []
 
 
+def test_another_repository_replaces_the_models_of_the_one_before(rig):
+    names = ["a", "b", "c", "d"]
+    for name in names:
+        rig.publish(name, 1)
+    rig.converge({name: one(1) for name in names}, tracked=True, source="file:///r")
+    rig.publish("words", 2)
+    rig.converge({"words": one(2)}, tracked=True, source="file:///other")
+    assert rig.available() == {"a": [], "b": [], "c": [], "d": [], "words": [2]}
+
+
+def test_another_repository_of_which_nothing_arrived_replaces_nothing(rig):
+    rig.converge({"digits": one(1)}, tracked=True, source="file:///r")
+    with pytest.raises(GuardRefused, match="on this node"):
+        rig.converge({"elsewhere": one(1)}, tracked=True, source="file:///other")
+    assert rig.available()["digits"] == [1]
+
+
 def test_a_model_whose_versions_cannot_be_told_stays_as_it_is(rig):
     rig.converge({"digits": one(1), "words": one(1)})
     rig.converge({"words": one(1)}, unresolved=("digits",))
