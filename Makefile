@@ -26,8 +26,10 @@ endif
 help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 
-deploy: controller ## Deploy the fleet (MODELS=<uri>, INVENTORY=<path>, ARGS=<more>)
-	$(PLAY) playbooks/deploy.yml $(if $(MODELS),-e 'models_repository=$(MODELS)') $(ARGS)
+deploy: ## Deploy the fleet (MODELS=<uri>, INVENTORY=<path>, ARGS=<more>)
+	@begin=$$(date +%s); $(ENVIRONMENT) controller && \
+	$(PLAY) playbooks/deploy.yml $(if $(MODELS),-e 'models_repository=$(MODELS)') $(ARGS); status=$$?; \
+	echo "make deploy took $$(($$(date +%s) - begin)) s"; exit $$status
 
 status: controller ## Show which models are served where
 	$(PLAY) playbooks/status.yml $(ARGS)

@@ -85,3 +85,17 @@ def test_a_desired_state_that_no_pull_returned_is_refused(lab, desired):
     result = lab.serving("modelfleet_reload", desired)
     assert result["failed"]
     assert result["error"]["code"] == "INVALID"
+
+
+def test_another_repository_takes_over(lab, tmp_path):
+    lab.publish("a", 1)
+    lab.publish("b", 1)
+    lab.publish("c", 1)
+    lab.deploy()
+    other = tmp_path / "other"
+    lab.repository.rename(tmp_path / "first")
+    lab.publish("d", 2)
+    lab.repository.rename(other)
+    pulled = lab.pull(repository=str(other))
+    result = lab.serving("modelfleet_reload", pulled["desired"])
+    assert {row["model"] for row in result["models"] if row["state"] == "AVAILABLE"} == {"d"}
