@@ -147,6 +147,8 @@ class FilesRepository:
 
     def _refuse(self, subject: str, error: OSError) -> NoReturn:
         if isinstance(error, (FileNotFoundError, NotADirectoryError)):
+            if not self._root.is_dir():
+                raise SourceNotFound(f"repository {self._uri}", "is not a directory", "correct its path, or mount it")
             raise SourceNotFound(subject, f"does not exist below {self._root}", "publish it, or correct its name")
         reason = os.strerror(error.errno) if error.errno else str(error)
         raise SourceForbidden(subject, f"cannot be read ({reason})", _READABLE) from error

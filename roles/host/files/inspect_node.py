@@ -22,8 +22,8 @@ INTERPRETER_TIMEOUT_S = 30
 
 
 def writable_ancestor(path: Path) -> tuple[Path, bool]:
-    """Return the deepest existing directory on the way to ``path`` and whether this user may write into it."""
-    while not path.exists() and path != path.parent:
+    """Return the deepest directory on the way to ``path`` that this user can see, and whether it may be written."""
+    while not os.path.lexists(path) and path != path.parent:
         path = path.parent
     return path, path.is_dir() and os.access(path, os.W_OK | os.X_OK)
 
@@ -89,22 +89,34 @@ def main() -> None:
     arguments = parser.parse_args()
     venv = arguments.home / "venv"
     ancestor, writable = writable_ancestor(arguments.home)
-    environment = environment_state(venv, arguments.stamp)
+    environment = "absent"
     report = {
         "python": platform.python_version(),
-        "python_executable": str(venv / "bin" / "python") if environment != "absent" else sys.executable,
         "can_make_environments": all(importlib.util.find_spec(name) for name in ("venv", "ensurepip")),
         "own_python": sys.executable,
         "user": getpass.getuser(),
         "ancestor": str(ancestor),
         "writable": writable,
-        "environment": environment,
-        "messages_laid": (venv / "share" / "modelfleet" / "tfserving.binpb").is_file(),
-        "release": release(arguments.home),
-        "entries": entries(arguments.home),
-        "wrong_files": wrong_files(arguments.home, arguments.files),
-        "wrong_directories": wrong_directories(arguments.home, arguments.directories),
+        "messages_laid": False,
+        "release": "",
+        "entries": [],
+        "wrong_files": [],
+        "wrong_directories": [],
     }
+    # A home that may not be written is refused, and may not even be readable.
+    if writable:
+        environment = environment_state(venv, arguments.stamp)
+        report.update(
+            {
+                "messages_laid": (venv / "share" / "modelfleet" / "tfserving.binpb").is_file(),
+                "release": release(arguments.home),
+                "entries": entries(arguments.home),
+                "wrong_files": wrong_files(arguments.home, arguments.files),
+                "wrong_directories": wrong_directories(arguments.home, arguments.directories),
+            }
+        )
+    report["environment"] = environment
+    report["python_executable"] = str(venv / "bin" / "python") if environment != "absent" else sys.executable
     print(json.dumps(report))
 
 
