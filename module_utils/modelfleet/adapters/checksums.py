@@ -21,7 +21,7 @@ def crc32c_function() -> Callable[[Buffer, int], int]:
         MissingDependency: no library for it is installed.
     """
     try:
-        from crc32c import crc32c  # noqa: PLC0415
+        from crc32c import crc32c
     except ImportError as error:
         library = "Python library crc32c"
         raise MissingDependency(library, "verifying what is pulled") from error

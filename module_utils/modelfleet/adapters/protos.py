@@ -18,6 +18,12 @@ from ..errors import InvalidInput, MissingDependency
 if TYPE_CHECKING:
     from google.protobuf import descriptor_pool as pool_module
 
+#: A protobuf message, or a part of one. Its class is made at run time, so it has no static type; what takes or returns
+#: one names its kind.
+Message = Any
+#: The class of such messages.
+MessageClass = Any
+
 #: Overrides where the descriptor set is looked for.
 PROTOS_VARIABLE = "MODELFLEET_PROTOS"
 #: Where role ``host`` lays it, below the interpreter's prefix.
@@ -38,8 +44,8 @@ def pool() -> pool_module.DescriptorPool:
         InvalidInput: the descriptor set is unreadable.
     """
     try:
-        from google.protobuf import any_pb2, descriptor_pb2, descriptor_pool, wrappers_pb2  # noqa: PLC0415
-        from google.protobuf.message import DecodeError  # noqa: PLC0415
+        from google.protobuf import any_pb2, descriptor_pb2, descriptor_pool, wrappers_pb2
+        from google.protobuf.message import DecodeError
     except ImportError as error:
         raise MissingDependency("Python library protobuf", "talking to TensorFlow Serving") from error
     path = protos_path()
@@ -64,12 +70,12 @@ def pool() -> pool_module.DescriptorPool:
 
 
 @cache
-def message(name: str) -> Any:  # noqa: ANN401  (a message class made at run time has no static type)
+def message(name: str) -> MessageClass:
     """Return the message class of a full name, for example ``tensorflow.serving.PredictRequest``.
 
     Raises:
         KeyError: no such message in the descriptor set.
     """
-    from google.protobuf import message_factory  # noqa: PLC0415
+    from google.protobuf import message_factory
 
     return message_factory.GetMessageClass(pool().FindMessageTypeByName(name))

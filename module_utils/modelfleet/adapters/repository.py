@@ -94,7 +94,8 @@ def open_repository(uri: str) -> Repository:
     Raises:
         InvalidInput: the URI is not one this release can use.
     """
-    from .files import FilesRepository  # noqa: PLC0415  (implementations build on this module)
+    # Imported here because implementations build on this module.
+    from .files import FilesRepository
 
     subject = f"repository {uri!r}"
     if uri.startswith("/"):

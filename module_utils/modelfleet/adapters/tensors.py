@@ -6,7 +6,7 @@ import struct
 from typing import Any, Union
 
 from ..errors import InvalidInput
-from .protos import message
+from .protos import Message, message
 
 #: A value as JSON has it.
 Nested = Union[bool, int, float, str, list["Nested"]]
@@ -46,7 +46,7 @@ def _flat(value: Nested) -> list[Any]:
     return [leaf for item in value for leaf in _flat(item)]
 
 
-def to_tensor_proto(value: Nested, dtype: int, where: str) -> Any:  # noqa: ANN401  (a message)
+def to_tensor_proto(value: Nested, dtype: int, where: str) -> Message:
     """Return a TensorProto of the given DataType number.
 
     Raises:
@@ -76,7 +76,7 @@ def to_tensor_proto(value: Nested, dtype: int, where: str) -> Any:  # noqa: ANN4
     return tensor
 
 
-def from_tensor_proto(tensor: Any) -> Nested:  # noqa: ANN401  (a message)
+def from_tensor_proto(tensor: Message) -> Nested:
     """Return the tensor as nested lists; a scalar as itself.
 
     Raises:
@@ -102,9 +102,9 @@ def from_tensor_proto(tensor: Any) -> Nested:  # noqa: ANN401  (a message)
     return _nest(leaves, sizes)
 
 
-def _nest(leaves: list[Any], sizes: list[int]) -> Nested:
+def _nest(leaves: list[Nested], sizes: list[int]) -> Nested:
     if not sizes:
-        return leaves[0]  # type: ignore[no-any-return]
+        return leaves[0]
     if len(sizes) == 1:
         return leaves
     step = len(leaves) // sizes[0] if sizes[0] else 0

@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..errors import InvalidInput, MissingDependency, ReloadLockHeld, ServerRefused, ServerUnreachable
 from ..status import ServingState, VersionStatus
-from .protos import message, pool
+from .protos import Message, message, pool
 from .tensors import from_tensor_proto, to_tensor_proto
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from types import TracebackType
+
+    import grpc
 
     from ..models_config import ModelsConfig
     from .tensors import Nested
@@ -67,7 +69,7 @@ class TFServing:
 
     def __init__(self, target: str, *, timeout_s: float = 5.0) -> None:
         try:
-            import grpc  # noqa: PLC0415
+            import grpc
         except ImportError as error:
             raise MissingDependency("Python library grpcio", "talking to TensorFlow Serving") from error
         pool()  # A missing descriptor set is told now, not in the middle of something.
@@ -220,7 +222,7 @@ class TFServing:
             seconds=seconds,
         )
 
-    def _signature(self, model: str, version: int | None, label: str, signature_name: str) -> tuple[Any, int]:
+    def _signature(self, model: str, version: int | None, label: str, signature_name: str) -> tuple[Message, int]:
         """Return the SignatureDef a request would use, and the version that has it."""
         request = message("tensorflow.serving.GetModelMetadataRequest")(metadata_field=["signature_def"])
         self._address(request.model_spec, model, version, label)
@@ -241,21 +243,23 @@ class TFServing:
         return signatures.signature_def[key], served
 
     @staticmethod
-    def _address(spec: Any, model: str, version: int | None, label: str) -> None:  # noqa: ANN401  (a message)
+    def _address(spec: Message, model: str, version: int | None, label: str) -> None:
         spec.name = model
         if label:
             spec.version_label = label
         elif version is not None:
             spec.version.value = version
 
-    def _call(self, method: str, request: str, response: str) -> Any:  # noqa: ANN401  (grpc has no types)
+    def _call(self, method: str, request: str, response: str) -> grpc.UnaryUnaryMultiCallable[Message, Message]:
         return self._channel.unary_unary(
             method,
             request_serializer=message(f"tensorflow.serving.{request}").SerializeToString,
             response_deserializer=message(f"tensorflow.serving.{response}").FromString,
         )
 
-    def _answer(self, future: Any, what: str, no_answer: set[Any], words: str = "") -> Any | None:  # noqa: ANN401
+    def _answer(
+        self, future: grpc.Future[Message], what: str, no_answer: set[grpc.StatusCode], words: str = ""
+    ) -> Message | None:
         """Return the reply of a call; None for an error of the given codes, or one that says the given words."""
         try:
             return future.result()
@@ -264,7 +268,7 @@ class TFServing:
                 return None
             raise self._failure(error, what) from error
 
-    def _failure(self, error: Any, what: str) -> ServerUnreachable | ServerRefused:  # noqa: ANN401  (an RpcError)
+    def _failure(self, error: grpc.RpcError, what: str) -> ServerUnreachable | ServerRefused:
         codes = self._grpc.StatusCode
         if error.code() in {codes.UNAVAILABLE, codes.DEADLINE_EXCEEDED}:
             return ServerUnreachable(
@@ -275,7 +279,7 @@ class TFServing:
         return ServerRefused(self.target, error.code().name, f"{what}: {error.details()}")
 
 
-def _version_status(entry: Any) -> VersionStatus:  # noqa: ANN401  (a ModelVersionStatus message)
+def _version_status(entry: Message) -> VersionStatus:
     return VersionStatus(
         state=ServingState(entry.state),
         error_code=_code_name(entry.status.error_code),

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from modelfleet.adapters.protos import message
+from modelfleet.adapters.protos import Message, message
 
 from ..rpc_status import Code, StatusError
 from .tensors import DT_FLOAT, DT_STRING, dtype_name, strings_proto
 
-if TYPE_CHECKING:
-    from .messages import Message
-
 CLASSIFY_METHOD = "tensorflow/serving/classify"
 REGRESS_METHOD = "tensorflow/serving/regress"
+#: Rank of a tensor of rows and columns.
+_MATRIX_RANK = 2
 _INPUTS = "inputs"
 _CLASSES = "classes"
 _SCORES = "scores"
@@ -139,7 +138,7 @@ def regression_result(signature: Message, count: int, values: dict[str, Message]
     """
     tensor = values[signature.outputs[_OUTPUTS].name]
     shape = _shape(tensor)
-    if not (len(shape) == 1 or (len(shape) == 2 and shape[1] == 1)):  # noqa: PLR2004  (ranks)
+    if not shape or shape[1:] not in ([], [1]):
         raise StatusError(
             Code.INVALID_ARGUMENT,
             f"Expected output Tensor shape to be either [batch_size] or [batch_size, 1] but got {_text(shape)}",
@@ -161,7 +160,7 @@ def regression_result(signature: Message, count: int, values: dict[str, Message]
 def _classification_width(tensor: Message, alias: str, dtype: int, count: int) -> int:
     """Return the number of classes in one output of a classifier, once its form is checked."""
     shape = _shape(tensor)
-    if len(shape) != 2:  # noqa: PLR2004  (a rank)
+    if len(shape) != _MATRIX_RANK:
         raise StatusError(
             Code.INVALID_ARGUMENT, f"Expected Tensor shape: [batch_size num_classes] but got {_text(shape)}"
         )

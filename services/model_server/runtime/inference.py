@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from modelfleet.adapters.protos import message
+from modelfleet.adapters.protos import Message, message
 
 from ..rpc_status import Code, StatusError
 from .examples import (
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from ..servable import Servable
-    from .messages import Message
 
 DEFAULT_SIGNATURE = "serving_default"
 PREDICT_METHOD = "tensorflow/serving/predict"

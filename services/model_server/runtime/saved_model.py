@@ -9,7 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from modelfleet.adapters.protos import message
+from modelfleet.adapters.protos import Message, message
 
 from ..rpc_status import Code, StatusError
 from .session import load_saved_model
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from ..servable import Servable
-    from .messages import Message
     from .session import Session
 
 _LOG = logging.getLogger(__name__)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from modelfleet.adapters.protos import message
+from modelfleet.adapters.protos import Message, message
 
 from ..rpc_status import Code, StatusError
 from .c_api import Output, Status, borrowed_buffer, c_api, owned_bytes
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from .c_api import CApi
-    from .messages import Message
 
 #: The pool of threads number that means the thread that calls, as ``RunOptions`` puts it.
 _CALLING_THREAD = -1
@@ -263,6 +262,6 @@ def _read_varint(data: memoryview, position: int) -> tuple[int, int]:
         byte = data[position]
         position += 1
         value |= (byte & 0x7F) << shift
-        if byte < 0x80:  # noqa: PLR2004  (the last byte has no continuation bit)
+        if not byte & 0x80:  # the last byte has no continuation bit
             return value, position
         shift += 7

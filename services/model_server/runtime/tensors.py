@@ -8,7 +8,7 @@ import struct
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from modelfleet.adapters.protos import message
+from modelfleet.adapters.protos import Message, message
 
 from ..rpc_status import Code, StatusError
 from .c_api import Status, borrowed_buffer
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from .c_api import CApi
-    from .messages import Message
 
 DT_STRING = 7
 DT_FLOAT = 1
@@ -78,7 +77,7 @@ def _key(field: str) -> bytes:
 
 def _varint(value: int) -> bytes:
     parts = bytearray()
-    while value > 0x7F:  # noqa: PLR2004  (seven bits a byte)
+    while value >> 7:
         parts.append(value & 0x7F | 0x80)
         value >>= 7
     parts.append(value)

@@ -14,7 +14,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from modelfleet.adapters.protos import message
+from modelfleet.adapters.protos import Message, message
 from modelfleet.errors import MissingDependency
 
 from ..rpc_status import Code, StatusError
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from types import ModuleType
 
-    from .messages import Message
 
 MODEL_FILE = "model.tflite"
 _EXTENSION = "_pywrap_tensorflow_interpreter_wrapper"
@@ -150,7 +149,8 @@ class TfliteServable:
         if value.dtype == DT_STRING or array.size != math.prod(present):
             present = shape
             try:
-                self._interpreter.ResizeInputTensor(index, np.array(shape, dtype=np.int32), False, 0)  # noqa: FBT003
+                strict, subgraph = False, 0
+                self._interpreter.ResizeInputTensor(index, np.array(shape, dtype=np.int32), strict, subgraph)
                 self._interpreter.AllocateTensors()
             except (RuntimeError, ValueError, OverflowError) as error:
                 raise StatusError(Code.INTERNAL, f"Failed to resize input tensor: {name}. {error}") from error

@@ -7,14 +7,11 @@ A model is a flatbuffer, whose tables are read by field number here: the generat
 from __future__ import annotations
 
 import struct
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
-from modelfleet.adapters.protos import message
+from modelfleet.adapters.protos import Message, message
 
 from ..rpc_status import Code, StatusError
-
-if TYPE_CHECKING:
-    from .messages import Message
 
 #: Name of the metadata entry that maps signature keys to serialized SignatureDefs.
 METADATA_NAME = b"signature_defs_metadata"
@@ -45,7 +42,7 @@ def described_signature(content: bytes) -> Message | None:
 
 def _flexible_strings(data: bytes) -> list[bytes]:
     """Return the values of a flexbuffer that maps names to strings."""
-    from flatbuffers import flexbuffers  # type: ignore[import-untyped]  # noqa: PLC0415  (few models have metadata)
+    from flatbuffers import flexbuffers  # noqa: PLC0415  (few models have metadata)
 
     return [bytes(value.AsStringBytes) for value in flexbuffers.GetRoot(data).AsMap.Values]
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import logging
 import os
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from modelfleet.adapters.protos import message
+from google.protobuf.message import DecodeError
+from modelfleet.adapters.protos import Message, message
 
 from ..rpc_status import Code, StatusError
 from .inference import classify, multi_inference, predict, regress
@@ -18,11 +20,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ..servable import Servable
-    from .messages import Message
 
 _LOG = logging.getLogger(__name__)
 
-WARMUP_FILE = os.path.join("assets.extra", "tf_serving_warmup_requests")  # noqa: PTH118  (joined to a string path)
+WARMUP_FILE = "assets.extra/tf_serving_warmup_requests"
 MAX_RECORDS = 1000
 
 _DT_STRING = 7
@@ -46,8 +47,8 @@ def warm_up(  # noqa: PLR0913  (an acquired version is three of them)
     Raises:
         StatusError: a request failed, or the file is not one of at most 1000 readable records.
     """
-    file = os.path.join(path, WARMUP_FILE)  # noqa: PTH118
-    if not os.path.exists(file):  # noqa: PTH110
+    file = f"{path}/{WARMUP_FILE}"
+    if not Path(file).exists():
         _LOG.info("No warmup data file found at %s", file)
         return
     started = time.monotonic()
@@ -97,8 +98,6 @@ def read_records(file: str, *, limit: int) -> Sequence[bytes]:
 
 
 def _parse(record: bytes, file: str) -> Message:
-    from google.protobuf.message import DecodeError  # noqa: PLC0415  (protobuf is imported where messages are made)
-
     try:
         return message("tensorflow.serving.PredictionLog").FromString(record)
     except DecodeError as error:

@@ -187,7 +187,7 @@ class Clients:
         self.lab = lab
         self.wrong = []
         self.done = threading.Event()
-        self._threads = [threading.Thread(target=self._run, args=(random.Random(seed),)) for seed in range(count)]  # noqa: S311
+        self._threads = [threading.Thread(target=self._run, args=(random.Random(seed),)) for seed in range(count)]
         for thread in self._threads:
             thread.start()
 
@@ -211,7 +211,7 @@ class Clients:
 
 def test_threads_and_requests_at_random_leave_nothing_behind(tmp_path):
     """Pools, requests that hold versions, and lists that change faster than they are taken over."""
-    dice = random.Random(7)  # noqa: S311
+    dice = random.Random(7)
     lab = Lab(tmp_path, num_load_threads=2, num_unload_threads=1, max_num_load_retries=1, load_retry_interval_s=0.001)
     for name in MODELS:
         lab.lay(name, *VERSIONS)
