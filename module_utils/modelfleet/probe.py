@@ -50,7 +50,7 @@ def verify(subject: str, prediction: Prediction, expectation: Expectation) -> No
         )
 
 
-def _difference(expected: Any, actual: Any, tolerance: float, at: str) -> str:  # noqa: ANN401  (nested JSON)
+def _difference(expected: object, actual: object, tolerance: float, at: str) -> str:
     """Return the first difference of two nested values, or an empty text."""
     if isinstance(expected, list) and isinstance(actual, list):
         if len(expected) != len(actual):

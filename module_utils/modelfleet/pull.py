@@ -60,8 +60,8 @@ def run(  # noqa: PLR0913  (a plan, two places and how to work)
     store: Store,
     *,
     workers: int = 4,
-    on_progress: Callable[[Progress], None] = lambda progress: None,  # noqa: ARG005
-    still_wanted: Callable[[str, int], bool] = lambda model, version: True,  # noqa: ARG005
+    on_progress: Callable[[Progress], None] = lambda _progress: None,
+    still_wanted: Callable[[str, int], bool] = lambda _model, _version: True,
 ) -> PullReport:
     """Carry out a plan. The caller holds the store's lock.
 
@@ -102,8 +102,8 @@ def converge(  # noqa: PLR0913  (what is wanted, two places and how to work)
     *,
     headroom_bytes: int = 0,
     workers: int = 4,
-    on_progress: Callable[[Progress], None] = lambda progress: None,  # noqa: ARG005
-    still_wanted: Callable[[str, int], bool] = lambda model, version: True,  # noqa: ARG005
+    on_progress: Callable[[Progress], None] = lambda _progress: None,
+    still_wanted: Callable[[str, int], bool] = lambda _model, _version: True,
 ) -> tuple[Desired, PullReport]:
     """Bring all that a node should hold. The caller holds the store's lock.
 

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 ON_DISK = "ON_DISK"
 PENDING = "PENDING"
 QUARANTINED = "QUARANTINED"
+#: What is and what is not, for people; None is not known.
+_WORDS = {True: "yes", False: "no", None: "?"}
 
 
 @dataclass(frozen=True)
@@ -119,9 +121,9 @@ def table(items: Sequence[Row], ports: str = "") -> list[str]:
             str(row.version),
             row.state,
             ",".join(row.labels) or "-",
-            "?" if row.wanted is None else _yes(row.wanted),
-            _yes(row.on_disk),
-            _yes(row.configured),
+            _WORDS[row.wanted],
+            _WORDS[row.on_disk],
+            _WORDS[row.configured],
             *([ports if row.state == ServingState.AVAILABLE.name else "-"] if ports else []),
         )
         for row in items
@@ -139,10 +141,6 @@ def aligned(cells: Sequence[Sequence[str]]) -> list[str]:
 def healthy(items: Iterable[Row], o: Observation) -> bool:
     """Return whether every wanted version is served and nothing is set aside."""
     return o.serving is not None and not any(row.fault for row in items)
-
-
-def _yes(value: bool) -> str:  # noqa: FBT001  (a predicate's answer, not a switch)
-    return "yes" if value else "no"
 
 
 def faults(items: Iterable[Row]) -> list[dict[str, object]]:

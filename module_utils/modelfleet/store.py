@@ -153,8 +153,10 @@ class Store:
                 make_directory(self.root)
                 held.enter_context(exclusive(self.root / _LOCK, timeout_s))
             self._locked = True
-            held.callback(setattr, self, "_locked", False)  # noqa: FBT003
-            yield
+            try:
+                yield
+            finally:
+                self._locked = False
 
     def stage(self, model: str, version: int) -> Staging:
         """Return a new empty directory in which a version is prepared.
@@ -314,8 +316,7 @@ class Store:
             stamp = (status.st_mtime_ns, status.st_ino)
             known = self._receipts.get(key)
             if known is None or known[0] != stamp:
-                with open(path, "rb") as stream:  # noqa: PTH123
-                    known = (stamp, Receipt.from_json(stream.read()))
+                known = (stamp, Receipt.from_json(Path(path).read_bytes()))
         except (OSError, ValueError):
             self._receipts.pop(key, None)
             return None
