@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from .harness import HarnessState
 from .policy import Kind, Snapshot, next_action
+from .rounds import survived
 from .states import ServableId
 
 if TYPE_CHECKING:
@@ -67,10 +68,8 @@ class AspiredVersionsManager:
 
     def _run(self) -> None:
         while not self._stopping.wait(self._tick_s):
-            try:
+            with survived(self._log, "A round of the manager failed unexpectedly"):
                 self.tick()
-            except Exception:  # noqa: BLE001  (a thread that dies stops everything)
-                self._log.exception("A round of the manager failed unexpectedly")
 
     def _take_over_pending(self) -> None:
         managed = self._basic.managed()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from ..rpc_status import StatusError
 from .executors import executor
 from .harness import Harness, HarnessState, Retrier
+from .rounds import survived
 from .serving_map import ServingMap
 from .states import ManagerState, ServableId, ServableState
 
@@ -136,10 +137,8 @@ class BasicManager:
 
     def _guard(self, execute: Callable[[Harness], None], harness: Harness) -> None:
         """Keep an executor's thread, which may be the manager's own, alive whatever a job does."""
-        try:
+        with survived(self._log, "Managing %s failed unexpectedly", harness.id):
             execute(harness)
-        except Exception:  # noqa: BLE001  (a thread that dies stops everything)
-            self._log.exception("Managing %s failed unexpectedly", harness.id)
 
     def _execute_load(self, harness: Harness) -> None:
         try:

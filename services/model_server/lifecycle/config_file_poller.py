@@ -6,6 +6,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from ..rpc_status import StatusError
+from .rounds import survived
 
 if TYPE_CHECKING:
     import logging
@@ -66,8 +67,6 @@ class ConfigFilePoller:
 
     def _run(self) -> None:
         while not self._stopping.is_set():
-            try:
+            with survived(self._log, "A round of re-applying the configuration file failed unexpectedly"):
                 self.poll()
-            except Exception:  # noqa: BLE001  (a thread that dies stops everything)
-                self._log.exception("A round of re-applying the configuration file failed unexpectedly")
             self._stopping.wait(self._interval_s)

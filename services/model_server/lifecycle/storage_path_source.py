@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from ..rpc_status import Code, StatusError
+from .rounds import survived
 
 if TYPE_CHECKING:
     import logging
@@ -236,10 +237,8 @@ class StoragePathSource:
 
     def _run(self) -> None:
         while not self._stopping.is_set():
-            try:
+            with survived(self._log, "A round of looking for versions failed unexpectedly"):
                 self.poll()
-            except Exception:  # noqa: BLE001  (a thread that dies stops everything)
-                self._log.exception("A round of looking for versions failed unexpectedly")
             if self._poll_wait_s == 0:
                 return
             self._stopping.wait(self._poll_wait_s)
