@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from modelfleet.adapters.protos import message
+from modelfleet.adapters.protos import Message, message
 
 from .rpc_status import Code, StatusError
 from .runtime import inference
@@ -37,7 +37,7 @@ class ModelServerApi:
         yield
         self.metrics.runtime_latency.observe((time.perf_counter() - begin) * _MICROS, name, call, "TF1")
 
-    def _run(self, call: str, run: Callable[..., Any], request: Any, timeout_s: float | None) -> Any:  # noqa: ANN401
+    def _run(self, call: str, run: Callable[..., Message], request: Message, timeout_s: float | None) -> Message:
         if not request.HasField("model_spec"):
             raise StatusError(Code.INVALID_ARGUMENT, "Missing ModelSpec")
         with self.core.acquire(request.model_spec) as (name, version, servable), self._timed(name, call):
@@ -45,19 +45,19 @@ class ModelServerApi:
                 request, name, version, servable, timeout_s=timeout_s, check_method_names=self._check_method_names
             )
 
-    def predict(self, request: Any, timeout_s: float | None) -> Any:  # noqa: ANN401  (messages of the private pool)
+    def predict(self, request: Message, timeout_s: float | None) -> Message:
         """Answer a PredictRequest."""
         return self._run("Predict", inference.predict, request, timeout_s)
 
-    def classify(self, request: Any, timeout_s: float | None) -> Any:  # noqa: ANN401
+    def classify(self, request: Message, timeout_s: float | None) -> Message:
         """Answer a ClassificationRequest."""
         return self._run("Classify", inference.classify, request, timeout_s)
 
-    def regress(self, request: Any, timeout_s: float | None) -> Any:  # noqa: ANN401
+    def regress(self, request: Message, timeout_s: float | None) -> Message:
         """Answer a RegressionRequest."""
         return self._run("Regress", inference.regress, request, timeout_s)
 
-    def multi_inference(self, request: Any, timeout_s: float | None) -> Any:  # noqa: ANN401
+    def multi_inference(self, request: Message, timeout_s: float | None) -> Message:
         """Answer a MultiInferenceRequest; the first task says which model."""
         spec = request.tasks[0].model_spec if request.tasks else message("tensorflow.serving.ModelSpec")()
         with self.core.acquire(spec) as (name, version, servable), self._timed(name, "MultiInference"):
@@ -70,7 +70,7 @@ class ModelServerApi:
         self.metrics.request_example_count_total.add(name, count=examples)
         return response
 
-    def model_metadata(self, request: Any) -> Any:  # noqa: ANN401
+    def model_metadata(self, request: Message) -> Message:
         """Answer a GetModelMetadataRequest."""
         if not request.HasField("model_spec"):
             raise StatusError(Code.INVALID_ARGUMENT, "Missing ModelSpec")
@@ -78,7 +78,7 @@ class ModelServerApi:
         with self.core.acquire(request.model_spec) as (name, version, servable):
             return inference.model_metadata(request, name, version, servable)
 
-    def model_status(self, request: Any) -> Any:  # noqa: ANN401
+    def model_status(self, request: Message) -> Message:
         """Answer a GetModelStatusRequest; a label in it plays no part."""
         if not request.HasField("model_spec"):
             raise StatusError(Code.INVALID_ARGUMENT, "Missing ModelSpec")
@@ -91,7 +91,7 @@ class ModelServerApi:
             entry.status.error_message = report.error_message
         return response
 
-    def reload_config(self, request: Any) -> Any:  # noqa: ANN401
+    def reload_config(self, request: Message) -> Message:
         """Apply a ReloadConfigRequest; this may wait for ever, like the server it stands for."""
         if request.config.WhichOneof("config") != "model_config_list":
             raise StatusError(

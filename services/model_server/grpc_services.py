@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 import time
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import grpc
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
-from modelfleet.adapters.protos import message
+from modelfleet.adapters.protos import Message, MessageClass, message
 
 from .rpc_status import Code, StatusError
 
@@ -49,10 +49,10 @@ def _abort(context: grpc.ServicerContext, code: Code, text: str) -> NoReturn:
 
 def _handler(
     request_name: str,
-    call: Callable[[Any, float | None], Any],
+    call: Callable[[Message, float | None], Message],
     *,
     pool: ThreadPoolExecutor | None = None,
-) -> grpc.RpcMethodHandler[Any, Any]:
+) -> grpc.RpcMethodHandler[Message, Message]:
     """Return the handler of a unary call.
 
     Args:
@@ -61,7 +61,7 @@ def _handler(
         pool: Threads of its own; the server's by default.
     """
 
-    def behaviour(request: Any, context: grpc.ServicerContext) -> Any:  # noqa: ANN401  (messages of the private pool)
+    def behaviour(request: Message, context: grpc.ServicerContext) -> Message:
         try:
             return call(request, _seconds_left(context))
         except StatusError as error:
@@ -80,17 +80,17 @@ def _handler(
     )
 
 
-def _serialize(response: Any) -> bytes:  # noqa: ANN401  (messages of the private pool)
+def _serialize(response: Message) -> bytes:
     data: bytes = response.SerializeToString()
     return data
 
 
 def _counted(
-    api: ModelServerApi, name: str, call: Callable[[Any, float | None], Any]
-) -> Callable[[Any, float | None], Any]:
+    api: ModelServerApi, name: str, call: Callable[[Message, float | None], Message]
+) -> Callable[[Message, float | None], Message]:
     """Return a call that is counted and, where it goes well, timed."""
 
-    def counted(request: Any, timeout_s: float | None) -> Any:  # noqa: ANN401
+    def counted(request: Message, timeout_s: float | None) -> Message:
         begin = time.perf_counter()
         model = request.model_spec.name
         try:
@@ -137,7 +137,7 @@ _HEALTHY = frozenset({"", "ModelService", "PredictionService"})
 _SERVING = 1
 
 
-def _health_messages() -> tuple[Any, Any]:
+def _health_messages() -> tuple[MessageClass, MessageClass]:
     """Return the request and the response message of ``grpc.health.v1``."""
     file = descriptor_pb2.FileDescriptorProto(name="grpc/health/v1/health.proto", package="grpc.health.v1")
     file.syntax = "proto3"
@@ -167,7 +167,7 @@ def health_handler() -> grpc.GenericRpcHandler:
     """Return the handler of the health service: SERVING from the start, whatever happens to the models."""
     request_class, response_class = _health_messages()
 
-    def check(request: Any, context: grpc.ServicerContext) -> Any:  # noqa: ANN401
+    def check(request: Message, context: grpc.ServicerContext) -> Message:
         if request.service not in _HEALTHY:
             context.abort(grpc.StatusCode.NOT_FOUND, "service name unknown")
         return response_class(status=_SERVING)

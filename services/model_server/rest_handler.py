@@ -7,7 +7,7 @@ import time
 import zlib
 from typing import TYPE_CHECKING, Any
 
-from modelfleet.adapters.protos import message
+from modelfleet.adapters.protos import Message, message
 
 from . import rest_json_input, rest_json_output, rest_json_parse
 from .rest_http import Response
@@ -159,7 +159,7 @@ class RestApi:
         return rest_json_output.metadata(response.model_spec, signatures)
 
 
-def _fill_spec(asked: Route, spec: Any) -> None:  # noqa: ANN401  (ModelSpec)
+def _fill_spec(asked: Route, spec: Message) -> None:
     spec.name = asked.model
     if asked.version is not None:
         spec.version.value = asked.version

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from modelfleet.adapters.protos import message
+from modelfleet.adapters.protos import Message, message
 
 from .rest_json_parse import decode_base64, invalid, is_base64, signature_name, utf8
 from .rest_json_tensors import FLOAT, check_lossless, fill, shape_of, single, store
@@ -29,7 +29,7 @@ class _Column:
         self.shape: list[int] | None = None
         self.rows = 0
 
-    def add(self, item: Any) -> None:  # noqa: ANN401  (any JSON value)
+    def add(self, item: object) -> None:
         shape = shape_of(item)
         before = len(self.values)
         fill(item, 0, shape, self.dtype, self.values)
@@ -43,7 +43,7 @@ class _Column:
         self.rows += 1
 
 
-def _fill_instances(instances: list[Any], infos: Mapping[str, Any], inputs: Any) -> None:  # noqa: ANN401
+def _fill_instances(instances: list[Any], infos: Mapping[str, Message], inputs: Message) -> None:
     """Turn the rows of ``instances`` into one tensor an input."""
     first = instances[0]
     if not isinstance(first, dict) and len(infos) > 1:
@@ -88,7 +88,7 @@ def _add_named_row(row: dict[str, Any], number: int, columns: Mapping[str, _Colu
         )
 
 
-def _fill_inputs(value: Any, infos: Mapping[str, Any], inputs: Any) -> None:  # noqa: ANN401
+def _fill_inputs(value: object, infos: Mapping[str, Message], inputs: Message) -> None:
     """Turn the columns of ``inputs`` into tensors."""
     if not isinstance(value, dict) or is_base64(value):
         if len(infos) > 1:
@@ -105,7 +105,9 @@ def _fill_inputs(value: Any, infos: Mapping[str, Any], inputs: Any) -> None:  # 
         single(value[name], infos[name].dtype, inputs[name])
 
 
-def fill_predict(document: Mapping[str, Any], infos_of: Callable[[str], Mapping[str, Any]], request: Any) -> bool:  # noqa: ANN401
+def fill_predict(
+    document: Mapping[str, Any], infos_of: Callable[[str], Mapping[str, Message]], request: Message
+) -> bool:
     """Fill a PredictRequest from a parsed body.
 
     Args:
@@ -147,7 +149,7 @@ def fill_predict(document: Mapping[str, Any], infos_of: Callable[[str], Mapping[
 _KINDS = {"bytes_list": "bytes", "float_list": "float", "int64_list": "int64"}
 
 
-def _feature_list(feature: Any, wanted: str, name: str) -> Any:  # noqa: ANN401  (Feature)
+def _feature_list(feature: Message, wanted: str, name: str) -> Message:
     """Return the list of a feature that takes values of the wanted kind."""
     kind = feature.WhichOneof("kind")
     if kind not in {None, wanted}:
@@ -155,7 +157,7 @@ def _feature_list(feature: Any, wanted: str, name: str) -> Any:  # noqa: ANN401 
     return getattr(feature, wanted).value
 
 
-def _add_feature_value(value: Any, name: str, feature: Any) -> None:  # noqa: ANN401
+def _add_feature_value(value: object, name: str, feature: Message) -> None:
     if isinstance(value, bool):
         _feature_list(feature, "int64_list", name).append(int(value))
     elif isinstance(value, str):
@@ -175,7 +177,7 @@ def _add_feature_value(value: Any, name: str, feature: Any) -> None:  # noqa: AN
         raise invalid(f"Feature: {name} has element with unexpected JSON type: {type_name(value)}")
 
 
-def _fill_example(value: Any, example: Any) -> None:  # noqa: ANN401
+def _fill_example(value: object, example: Message) -> None:
     if not isinstance(value, dict):
         raise invalid(f"Example must be JSON object but got JSON {type_name(value)}")
     for name, content in value.items():
@@ -185,7 +187,7 @@ def _fill_example(value: Any, example: Any) -> None:  # noqa: ANN401
         example.features.feature[name].CopyFrom(feature)
 
 
-def fill_examples(document: Mapping[str, Any], request: Any) -> None:  # noqa: ANN401  (either request message)
+def fill_examples(document: Mapping[str, Any], request: Message) -> None:
     """Fill a ClassificationRequest or RegressionRequest from a parsed body.
 
     Raises:

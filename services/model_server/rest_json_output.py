@@ -7,11 +7,15 @@ import json
 from array import array
 from typing import TYPE_CHECKING, Any
 
+from google.protobuf import json_format
+
 from .rest_json_text import datatype_name, double_texts, float_texts
 from .rpc_status import Code, StatusError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+
+    from modelfleet.adapters.protos import Message
 
 _FLOAT, _DOUBLE, _STRING, _BOOL = 1, 2, 7, 10
 #: Integer types: the field that holds their values, and the array code of their ``tensor_content``.
@@ -32,13 +36,13 @@ def _quoted(data: bytes | str) -> str:
     return json.dumps(text, ensure_ascii=False)
 
 
-def _content(tensor: Any, code: str) -> list[Any]:  # noqa: ANN401  (TensorProto)
+def _content(tensor: Message, code: str) -> list[Any]:
     values = array(code)
     values.frombytes(tensor.tensor_content)
     return values.tolist()
 
 
-def _texts(name: str, tensor: Any) -> list[str]:  # noqa: ANN401  (TensorProto)
+def _texts(name: str, tensor: Message) -> list[str]:
     """Return every value of a tensor as JSON text.
 
     Raises:
@@ -80,11 +84,11 @@ def _spread(texts: Iterator[str], sizes: list[int], margin: str) -> str:
     return "[\n" + inner + f",\n{inner}".join(rows) + f"\n{margin}]"
 
 
-def _sizes(tensor: Any) -> list[int]:  # noqa: ANN401  (TensorProto)
+def _sizes(tensor: Message) -> list[int]:
     return [dim.size for dim in tensor.tensor_shape.dim]
 
 
-def _check_batch(outputs: Mapping[str, Any]) -> int:
+def _check_batch(outputs: Mapping[str, Message]) -> int:
     """Return the number of rows that all outputs have in common.
 
     Raises:
@@ -104,7 +108,7 @@ def _check_batch(outputs: Mapping[str, Any]) -> int:
     return rows
 
 
-def _rows(outputs: Mapping[str, Any]) -> str:
+def _rows(outputs: Mapping[str, Message]) -> str:
     rows = _check_batch(outputs)
     columns = {name: iter(_texts(name, outputs[name])) for name in sorted(outputs)}
     sizes = {name: _sizes(outputs[name])[1:] for name in columns}
@@ -123,7 +127,7 @@ def _rows(outputs: Mapping[str, Any]) -> str:
     return f'{{\n{_INDENT}"predictions": {listed}\n}}'
 
 
-def _columns(outputs: Mapping[str, Any]) -> str:
+def _columns(outputs: Mapping[str, Message]) -> str:
     if len(outputs) == 1:
         ((name, tensor),) = outputs.items()
         return f'{{\n{_INDENT}"outputs": {_spread(iter(_texts(name, tensor)), _sizes(tensor), _INDENT)}\n}}'
@@ -139,7 +143,7 @@ def _encode(text: str) -> bytes:
     return text.encode("utf-8", "surrogateescape")
 
 
-def predictions(outputs: Mapping[str, Any], *, by_row: bool) -> bytes:
+def predictions(outputs: Mapping[str, Message], *, by_row: bool) -> bytes:
     """Return the body of a predict reply.
 
     Args:
@@ -154,7 +158,7 @@ def predictions(outputs: Mapping[str, Any], *, by_row: bool) -> bytes:
     return _encode(_rows(outputs) if by_row else _columns(outputs))
 
 
-def classifications(result: Any) -> bytes:  # noqa: ANN401  (ClassificationResult)
+def classifications(result: Message) -> bytes:
     """Return the body of a classify reply.
 
     Raises:
@@ -170,7 +174,7 @@ def classifications(result: Any) -> bytes:  # noqa: ANN401  (ClassificationResul
     return _encode(f'{{\n{_INDENT}"results": [{", ".join(rows)}\n{_INDENT}]\n}}')
 
 
-def regressions(result: Any) -> bytes:  # noqa: ANN401  (RegressionResult)
+def regressions(result: Message) -> bytes:
     """Return the body of a regress reply.
 
     Raises:
@@ -187,10 +191,8 @@ def error(text: str) -> bytes:
     return _encode(f'{{\n{_INDENT}"error": {_quoted(text)}\n}}')
 
 
-def message_json(message: Any) -> str:  # noqa: ANN401  (any message)
+def message_json(message: Message) -> str:
     """Return a message as JSON with the proto's own field names and every default printed."""
-    from google.protobuf import json_format  # noqa: PLC0415  (needed for status and metadata alone)
-
     return json_format.MessageToJson(
         message,
         indent=1,
@@ -200,7 +202,7 @@ def message_json(message: Any) -> str:  # noqa: ANN401  (any message)
     )
 
 
-def metadata(model_spec: Any, signatures: Any) -> bytes:  # noqa: ANN401  (ModelSpec, SignatureDefMap)
+def metadata(model_spec: Message, signatures: Message) -> bytes:
     """Return the body of a metadata reply."""
     spec, definitions = message_json(model_spec), message_json(signatures)
     return _encode(f'{{\n"model_spec":{spec},\n"metadata": {{"signature_def": {definitions}}}\n}}\n')

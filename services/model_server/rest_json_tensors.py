@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import math
 from array import array
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from .rest_json_parse import decode_base64, invalid, utf8
 from .rest_json_text import datatype_name, shown, type_name
 from .rpc_status import Code, StatusError
+
+if TYPE_CHECKING:
+    from modelfleet.adapters.protos import Message
+
+#: A JSON value whose kind is checked by hand.
+Json: TypeAlias = Any
 
 _FLOAT_MAX = 3.4028234663852886e38
 #: tensorflow.DataType.
@@ -33,7 +39,7 @@ _EXACT = {FLOAT: 2**24 - 1, _DOUBLE: 2**53 - 1}
 _CARRIED = {*_INTEGERS, *_EXACT, _STRING, _BOOL}
 
 
-def _wrong_type(value: Any, dtype: int) -> StatusError:  # noqa: ANN401  (any JSON value)
+def _wrong_type(value: object, dtype: int) -> StatusError:
     return invalid(
         f"JSON Value: {shown(value)} Type: {type_name(value)} is not of expected type: {datatype_name(dtype)}"
     )
@@ -53,7 +59,7 @@ def check_lossless(value: float, dtype: int) -> None:
         raise invalid(f"Cannot convert JSON value: {shown(value)} to {datatype_name(dtype)} without loss of precision.")
 
 
-def _accepts(value: Any, dtype: int) -> bool:  # noqa: ANN401  (any JSON value)
+def _accepts(value: object, dtype: int) -> bool:
     """Return whether a value that is neither list nor object has the type that a tensor type asks for."""
     kind = type(value)
     if dtype in _EXACT:
@@ -63,7 +69,7 @@ def _accepts(value: Any, dtype: int) -> bool:  # noqa: ANN401  (any JSON value)
     return kind is (str if dtype == _STRING else bool)
 
 
-def _scalar(value: Any, dtype: int) -> Any:  # noqa: ANN401  (any JSON value)
+def _scalar(value: Json, dtype: int) -> Json | bytes:
     """Return what a tensor of that type holds for a JSON value that is no list."""
     if type(value) is dict and dtype == _STRING:
         return decode_base64(value)
@@ -96,7 +102,7 @@ def _add_row(values: list[Any], dtype: int, level: int, rank: int, out: list[Any
         out.append(_scalar(value, dtype))
 
 
-def fill(value: Any, level: int, shape: list[int], dtype: int, out: list[Any]) -> None:  # noqa: ANN401
+def fill(value: object, level: int, shape: list[int], dtype: int, out: list[Any]) -> None:
     """Add a JSON value, nested as ``shape`` says, to the flat list of a tensor's values.
 
     Raises:
@@ -124,7 +130,7 @@ def fill(value: Any, level: int, shape: list[int], dtype: int, out: list[Any]) -
             fill(element, level + 1, shape, dtype, out)
 
 
-def shape_of(value: Any) -> list[int]:  # noqa: ANN401  (any JSON value)
+def shape_of(value: object) -> list[int]:
     """Return the shape that the first elements of a nested list suggest."""
     shape = []
     while type(value) is list:
@@ -145,7 +151,7 @@ def _low_bits(values: list[int], code: str) -> list[int]:
     return [((value + half) & low) - half for value in values]
 
 
-def store(values: list[Any], shape: list[int], dtype: int, tensor: Any) -> None:  # noqa: ANN401  (TensorProto)
+def store(values: list[Any], shape: list[int], dtype: int, tensor: Message) -> None:
     """Fill a TensorProto; numbers go in as bytes, which is far quicker than one by one."""
     tensor.dtype = dtype
     for size in shape:
@@ -161,7 +167,7 @@ def store(values: list[Any], shape: list[int], dtype: int, tensor: Any) -> None:
         tensor.tensor_content = array(code, _low_bits(values, code) if code in _NARROW else values).tobytes()
 
 
-def single(value: Any, dtype: int, tensor: Any) -> None:  # noqa: ANN401  (any JSON value, TensorProto)
+def single(value: object, dtype: int, tensor: Message) -> None:
     """Turn one JSON value into one tensor.
 
     Raises:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from array import array
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -32,6 +32,8 @@ _DATATYPES = {
     22: "uint32",
     23: "uint64",
 }
+#: What is neither listed nor a truth value is a number.
+_TYPE_NAMES: dict[type, str] = {type(None): "Null", str: "String", list: "Array", dict: "Object"}
 
 
 def datatype_name(dtype: int) -> str:
@@ -39,21 +41,9 @@ def datatype_name(dtype: int) -> str:
     return _DATATYPES.get(dtype, f"unknown dtype enum ({dtype})")
 
 
-def type_name(value: Any) -> str:  # noqa: ANN401, PLR0911  (any JSON value; one line a JSON type)
+def type_name(value: object) -> str:
     """Return the name of a JSON value's type."""
-    if value is None:
-        return "Null"
-    if value is True:
-        return "True"
-    if value is False:
-        return "False"
-    if isinstance(value, str):
-        return "String"
-    if isinstance(value, list):
-        return "Array"
-    if isinstance(value, dict):
-        return "Object"
-    return "Number"
+    return str(value) if isinstance(value, bool) else _TYPE_NAMES.get(type(value), "Number")
 
 
 def _finish(text: str) -> str:
@@ -82,7 +72,7 @@ def double_texts(values: Iterable[float]) -> list[str]:
     return result
 
 
-def shown(value: Any) -> str:  # noqa: ANN401  (any JSON value)
+def shown(value: object) -> str:
     """Return a JSON value for an error text, cut where it is long."""
     if isinstance(value, float):
         return double_texts([value])[0]

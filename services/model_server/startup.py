@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from modelfleet.adapters.protos import message
+from modelfleet.adapters.protos import Message, message
 
 from . import text_protos
 from .lifecycle.server_core import CoreOptions
@@ -55,7 +55,7 @@ def check_conflicts(flags: Flags) -> None:
         )
 
 
-def model_server_config(flags: Flags) -> Any:  # noqa: ANN401  (messages have no static type)
+def model_server_config(flags: Flags) -> Message:
     """Return the ModelServerConfig of the file, or of the single model that the flags name.
 
     Raises:
@@ -73,7 +73,7 @@ def model_server_config(flags: Flags) -> Any:  # noqa: ANN401  (messages have no
     return config
 
 
-def session_config(flags: Flags) -> Any:  # noqa: ANN401  (messages have no static type)
+def session_config(flags: Flags) -> Message:
     """Return the ConfigProto of every session; the flags have the last word on threads.
 
     Raises:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import sys
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 from google.protobuf import (
     any_pb2,
@@ -64,13 +63,14 @@ def _pool() -> descriptor_pool.DescriptorPool:
         file.dependency.append(well_known.DESCRIPTOR.name)
     for name, fields in _MESSAGES.items():
         message = file.message_type.add(name=name)
-        for field_name, number, kind in fields:
+        for field_name, number, written in fields:
+            # The mark is part of the table's notation.
+            kind = written.removesuffix("*")
             field = message.field.add(
                 name=field_name,
                 number=number,
-                label=_Field.LABEL_REPEATED if kind.endswith("*") else _Field.LABEL_OPTIONAL,
+                label=_Field.LABEL_REPEATED if written.endswith("*") else _Field.LABEL_OPTIONAL,
             )
-            kind = kind.removesuffix("*")  # noqa: PLW2901  (the mark is part of the table's notation)
             if kind in _KINDS:
                 field.type = _KINDS[kind]
             else:
@@ -80,14 +80,14 @@ def _pool() -> descriptor_pool.DescriptorPool:
     return pool
 
 
-def message_class(name: str) -> Any:  # noqa: ANN401  (a message class made at run time has no static type)
+def message_class(name: str) -> protos.MessageClass:
     """Return the class of a configuration message by its full name, for example ``tensorflow.serving.SSLConfig``."""
     if name.removeprefix("tensorflow.serving.") in _MESSAGES:
         return message_factory.GetMessageClass(_pool().FindMessageTypeByName(name))
     return protos.message(name)
 
 
-def read(path: str, name: str) -> Any:  # noqa: ANN401  (as message_class)
+def read(path: str, name: str) -> protos.Message:
     """Return the message of type ``name`` that a text file holds.
 
     What is wrong with the text goes to stderr, because the error itself only names the file.
