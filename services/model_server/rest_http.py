@@ -14,7 +14,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 _READ_BYTES = 256 * 1024
 _MAX_HEAD_BYTES = 64 * 1024
 _WRITE_TIMEOUT_S = 60.0
+#: A socket with this timeout does not block.
+_AT_ONCE_S = 0.0
 _BACKLOG = 128
 _CHUNK_SIZE = re.compile(rb"[0-9A-Fa-f]{1,8}")
 
@@ -67,6 +69,10 @@ def _headers(lines: list[str]) -> dict[str, str]:
     return headers
 
 
+#: Method, target, version and headers.
+_Head: TypeAlias = tuple[str, str, str, dict[str, str]]
+
+
 @dataclass
 class RequestParser:
     """Turns the bytes of one connection into requests.
@@ -77,7 +83,7 @@ class RequestParser:
 
     wants_continue: bool = False
     _buffer: bytearray = field(default_factory=bytearray)
-    _head: tuple[str, str, str, dict[str, str]] | None = None
+    _head: _Head | None = None
     _length: int = 0
     _chunks: bytearray | None = None
 
@@ -91,10 +97,11 @@ class RequestParser:
         Raises:
             BadRequest: the bytes are no request.
         """
-        if self._head is None and not self._read_head():
+        head = self._head or self._read_head()
+        if head is None:
             return None
         if self._chunks is not None:
-            if not self._read_chunks():
+            if not self._read_chunks(self._chunks):
                 return None
             body = bytes(self._chunks)
         else:
@@ -102,28 +109,29 @@ class RequestParser:
                 return None
             body = bytes(memoryview(self._buffer)[: self._length])
             del self._buffer[: self._length]
-        assert self._head is not None  # noqa: S101  (for the type checker: _read_head has set it)
-        method, target, version, headers = self._head
+        method, target, version, headers = head
         self._head, self._chunks, self.wants_continue = None, None, False
         connection = headers.get("connection", "").lower()
         keep_alive = connection != "close" and (version == "HTTP/1.1" or connection == "keep-alive")
         return Request(method=method, target=target, headers=headers, body=body, keep_alive=keep_alive)
 
-    def _read_head(self) -> bool:
+    def _read_head(self) -> _Head | None:
+        """Take a head from the bytes; None while a part of it is missing."""
         while self._buffer[:2] == b"\r\n":
             del self._buffer[:2]
         end = self._buffer.find(b"\r\n\r\n")
         if end < 0:
             if len(self._buffer) > _MAX_HEAD_BYTES:
                 raise BadRequest
-            return False
+            return None
         lines = self._buffer[:end].decode("latin-1").split("\r\n")
         del self._buffer[: end + 4]
-        words = lines[0].split(" ")
-        if len(words) != 3 or words[2] not in {"HTTP/1.1", "HTTP/1.0"}:  # noqa: PLR2004  (method, target, version)
-            raise BadRequest
-        headers = _headers(lines[1:])
-        self._head = (words[0], words[1], words[2], headers)
+        match lines[0].split(" "):
+            case [method, target, ("HTTP/1.1" | "HTTP/1.0") as version]:
+                headers = _headers(lines[1:])
+            case _:
+                raise BadRequest
+        self._head = (method, target, version, headers)
         coding = headers.get("transfer-encoding")
         length = headers.get("content-length", "0")
         if not (length.isascii() and length.isdigit()) or (
@@ -133,11 +141,10 @@ class RequestParser:
         self._length = int(length)
         self._chunks = None if coding is None else bytearray()
         self.wants_continue = headers.get("expect", "").lower() == "100-continue"
-        return True
+        return self._head
 
-    def _read_chunks(self) -> bool:
+    def _read_chunks(self, chunks: bytearray) -> bool:
         """Move complete chunks over; return whether the last one has come."""
-        assert self._chunks is not None  # noqa: S101  (for the type checker: the caller has looked)
         while True:
             end = self._buffer.find(b"\r\n")
             if end < 0:
@@ -156,7 +163,7 @@ class RequestParser:
                 return False
             if self._buffer[end + 2 + size : end + 4 + size] != b"\r\n":
                 raise BadRequest
-            self._chunks += self._buffer[end + 2 : end + 2 + size]
+            chunks += self._buffer[end + 2 : end + 2 + size]
             del self._buffer[: end + 2 + size + 2]
 
 
@@ -190,9 +197,6 @@ def listen(port: int) -> socket.socket:
     """
     try:
         listener = socket.socket(socket.AF_INET6, socket.SOCK_STREAM)
-    except OSError:
-        return _bound(socket.socket(socket.AF_INET, socket.SOCK_STREAM), ("0.0.0.0", port))  # noqa: S104  (as documented)
-    try:
         listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
         return _bound(listener, ("::", port))
     except OSError:
@@ -204,7 +208,7 @@ def _bound(listener: socket.socket, address: tuple[str, int]) -> socket.socket:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
         listener.listen(_BACKLOG)
-        listener.setblocking(False)  # noqa: FBT003  (the library takes no name)
+        listener.settimeout(_AT_ONCE_S)
     except OSError:
         listener.close()
         raise
@@ -239,9 +243,10 @@ class HttpServer:
     def stop(self) -> None:
         """Stop listening and close every connection; requests in progress lose theirs."""
         self._stopping = True
-        self._wake_write.send(b"\0")
+        with contextlib.suppress(BrokenPipeError):  # the loop was awake, and has ended before the byte was sent
+            self._wake_write.send(b"\0")
         self._thread.join(timeout=5)
-        self._wake_write.close()  # here, not in the loop: that may end by itself before the byte is sent
+        self._wake_write.close()
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     def _loop(self) -> None:
@@ -261,7 +266,7 @@ class HttpServer:
             client, _ = self._listener.accept()
         except OSError:
             return
-        client.setblocking(False)  # noqa: FBT003  (the library takes no name)
+        client.settimeout(_AT_ONCE_S)
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._connections[client.fileno()] = _Connection(client)
         self._epoll.register(client, select.EPOLLIN | select.EPOLLONESHOT)
@@ -314,7 +319,7 @@ class HttpServer:
             # A reply may wait for the client, so for this long the socket blocks.
             connection.socket.settimeout(_WRITE_TIMEOUT_S)
             connection.socket.sendall(data)
-            connection.socket.setblocking(False)  # noqa: FBT003  (the library takes no name)
+            connection.socket.settimeout(_AT_ONCE_S)
         except OSError:
             return False
         return True
