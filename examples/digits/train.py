@@ -16,7 +16,7 @@ import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 # Both are read when tensorflow is imported: silence, and the same numbers on every run.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -56,7 +56,7 @@ def train(kind: str, images: np.ndarray, classes: np.ndarray) -> list[Layer]:
     return [Layer(weights, bias) for weights, bias in zip(network.coefs_, network.intercepts_, strict=True)]
 
 
-def _variable(values: np.ndarray) -> Any:  # noqa: ANN401 (tensorflow carries no types)
+def _variable(values: np.ndarray) -> tf.Variable:
     return tf.Variable(values, dtype=tf.float32)
 
 
@@ -79,7 +79,7 @@ class Digits(tf.Module):
         return {"classes": tf.argmax(probabilities, axis=1, output_type=tf.int64), "probabilities": probabilities}
 
 
-def publish(model: Any, target: Path) -> None:  # noqa: ANN401 (tensorflow carries no types)
+def publish(model: Digits, target: Path) -> None:
     """Write the SavedModel beside its place, then rename: nobody ever sees a part of a version."""
     target.parent.mkdir(parents=True, exist_ok=True)
     staging = Path(tempfile.mkdtemp(prefix=".staging-", dir=target.parent))

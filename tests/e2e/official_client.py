@@ -124,7 +124,7 @@ def check_rest(base: str, probe: dict, versions: list[int]) -> None:
     require(answer["outputs"]["classes"] == probe["expect"]["classes"], f"REST answers {answer}")
     rows = rest(f"{base}/v1/models/{probe['model']}:predict", {"instances": probe["inputs"]["images"]})
     require(rows["predictions"][0]["classes"] == probe["expect"]["classes"][0], f"REST answers {rows}")
-    with urllib.request.urlopen(f"{base}/monitoring/prometheus/metrics", timeout=DEADLINE_S) as page:  # noqa: S310
+    with urllib.request.urlopen(f"{base}/monitoring/prometheus/metrics", timeout=DEADLINE_S) as page:  # noqa: S310 (as above)
         require(b":tensorflow:serving:request_count" in page.read(), "the metrics lack request_count")
 
 

@@ -21,7 +21,7 @@ from modelfleet.store import Store
 
 KILLED = 77
 # Hundreds of small trees, each brought to disk: a file system in memory, where there is one, has nothing to wait for.
-SHELF = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108
+SHELF = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108  (memory, where there is some: far quicker)
 disk = settings(deadline=None, max_examples=40)
 
 contents = st.binary(min_size=1, max_size=50)

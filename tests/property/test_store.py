@@ -15,7 +15,7 @@ from modelfleet.adapters.repository import RemoteObject
 from modelfleet.errors import StoreError
 from modelfleet.store import QuarantineRecord, Receipt, Store
 
-SHELF = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108
+SHELF = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108  (memory, where there is some: far quicker)
 models = st.sampled_from(["digits", "a-b"])
 numbers = st.integers(1, 3)
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=10)

@@ -16,6 +16,8 @@ from modelfleet.errors import ServerRefused, ServerUnreachable
 from modelfleet.status import ServingState, VersionStatus
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from modelfleet.models_config import ModelsConfig
 
 LOAD_TICKS = 2
@@ -46,14 +48,14 @@ class ContractServer:
     reloads: int = 0
 
     # -- what a client sees ------------------------------------------------------------------------------------------
-    def statuses(self, models: object) -> dict[str, dict[int, VersionStatus]]:
+    def statuses(self, models: Iterable[str]) -> dict[str, dict[int, VersionStatus]]:
         self._require_up()
-        return {name: dict(self.monitor.get(name, {})) for name in models}  # type: ignore[attr-defined]
+        return {name: dict(self.monitor.get(name, {})) for name in models}
 
-    def labels(self, wanted: object) -> dict[tuple[str, str], int | None]:
+    def labels(self, wanted: Iterable[tuple[str, str]]) -> dict[tuple[str, str], int | None]:
         self._require_up()
         result: dict[tuple[str, str], int | None] = {}
-        for name, label in wanted:  # type: ignore[attr-defined]
+        for name, label in wanted:
             version = self.label_map.get(name, {}).get(label)
             result[(name, label)] = version if version is not None and self.available(name, version) else None
         return result

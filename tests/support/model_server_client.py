@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Mapping
 from http.client import HTTPConnection
 from typing import TYPE_CHECKING, Any, Self
 
 import grpc
+from google.protobuf import text_format
 from modelfleet.adapters.protos import message
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
 _CALLS = {
     "Predict": ("PredictionService", "PredictRequest", "PredictResponse"),
@@ -92,8 +94,6 @@ class GrpcClient:
 
     def reload(self, text: str, timeout_s: float = 30, metric_names: tuple[str, ...] = ()) -> Any:
         """Apply a models.config text."""
-        from google.protobuf import text_format  # noqa: PLC0415
-
         request = serving("ReloadConfigRequest", metric_names=metric_names)
         text_format.Parse(text, request.config)
         return self.call("HandleReloadConfigRequest", request, timeout_s)
@@ -132,8 +132,8 @@ def http(
     """Send one HTTP request; return the status, the headers (names in lower case) and the body."""
     connection = http_connection(port)
     try:
-        data = json.dumps(body).encode() if isinstance(body, dict) else body
-        connection.request(method, path, data, dict(headers or {}))  # type: ignore[arg-type]  # a dict is bytes by now
+        data = json.dumps(body).encode() if isinstance(body, Mapping) else body
+        connection.request(method, path, data, dict(headers or {}))
         response = connection.getresponse()
         return response.status, {name.lower(): value for name, value in response.getheaders()}, response.read()
     finally:

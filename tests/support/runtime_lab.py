@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from modelfleet.adapters.protos import message
@@ -13,7 +14,6 @@ from tests.support import saved_models
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from modelfleet_services.model_server.servable import Servable
 
@@ -89,5 +89,5 @@ def fill_input(target: Any, *examples: Any, context: Any = None) -> None:
 
 def resident_bytes() -> int:
     """Return the resident memory of this process that no file backs."""
-    with open(f"/proc/{os.getpid()}/status", encoding="ascii") as status:  # noqa: PTH123  (a file of the kernel)
-        return next(int(line.split()[1]) * 1024 for line in status if line.startswith("RssAnon"))
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    return next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("RssAnon"))

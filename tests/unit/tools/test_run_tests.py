@@ -11,7 +11,7 @@ RECAP = """\
 SCENARIO RECAP
 \x1b[32mdefault                   \x1b[0m: \x1b[36mactions=5\x1b[0m  \x1b[32msuccessful=3\x1b[0m  disabled=1  skipped=0  missing=1  failed=0
 swarm                     : actions=2  successful=1  disabled=0  skipped=1  missing=0  failed=1
-"""  # noqa: E501
+"""  # noqa: E501  (a recap, as it is printed)
 
 
 def test_junit_counts_what_passed_failed_and_was_skipped():

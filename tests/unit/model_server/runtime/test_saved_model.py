@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from google.protobuf import text_format
 from modelfleet.adapters.protos import message
 from modelfleet_services.model_server.rpc_status import Code, StatusError
 
@@ -31,8 +32,6 @@ def test_signatures_are_all_there(tmp_path):
 
 
 def test_a_text_saved_model_loads(tmp_path):
-    from google.protobuf import text_format  # noqa: PLC0415
-
     path = scale(tmp_path / "1", 4.0)
     model = message("tensorflow.SavedModel").FromString((path / "saved_model.pb").read_bytes())
     (path / "saved_model.pb").unlink()
