@@ -205,6 +205,8 @@ class _Convergence:
             o = observe(self._node, self._desired, self._limits, sent=self._sent)
             if not self._steps:
                 self._accepted = o.config
+            if o.serving is not None:
+                self._server_wait = Deadline(self._limits.server_timeout_s, self._node.clock)
             self._remember_good(o)
             self._forget_old_failures(o)
             outcome = self._act(o, convergence.next_action(o))

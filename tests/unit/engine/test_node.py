@@ -391,6 +391,24 @@ def test_no_server_at_all_is_an_error_with_a_deadline_and_the_file_is_ready(rig)
     assert rig.configured() == {"digits": (1,)}
 
 
+def test_a_server_that_goes_away_late_gets_its_whole_time_to_come_back(rig):
+    rig.converge({"digits": one(1), "words": one(1)})
+    rig.publish("digits", 2)
+    advance = rig.server._advance_loads
+    rig.server._advance_loads = lambda: None
+
+    def supervisor():
+        if 6 < rig.time < 8:
+            rig.server.up = False
+        elif not rig.server.up:
+            rig.server._advance_loads = advance
+            rig.server.restart(models_config.read(rig.file))
+
+    rig.while_waiting = supervisor
+    rig.converge({"digits": one(2), "words": one(1)})
+    assert rig.available()["digits"] == [2]
+
+
 def test_a_version_that_is_not_let_go_is_reported_and_left(rig):
     rig.converge({"digits": one(1), "words": one(1)})
     rig.publish("digits", 2)
