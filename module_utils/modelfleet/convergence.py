@@ -59,6 +59,8 @@ class Observation:
         serving: The server's versions and states by model; None when no server answers.
         labels: What the server resolves for each configured or desired label.
         sent: The last configuration sent by this process; None when it sent none.
+        acknowledged: Whether the models.config on disk is the one that the server took last: a reload of it returned.
+        incomplete: Version directories that are not proven to be complete.
         good: Versions that were AVAILABLE on this node at some time.
         origins: URIs of the repositories that a model's versions on disk came from.
         store_present: Whether the store's directory exists.
@@ -74,6 +76,8 @@ class Observation:
     serving: Mapping[str, Mapping[int, VersionStatus]] | None = None
     labels: Mapping[tuple[str, str], int | None] = field(default_factory=dict)
     sent: Sent | None = None
+    acknowledged: bool = False
+    incomplete: Mapping[str, frozenset[int]] = field(default_factory=dict)
     good: Mapping[str, frozenset[int]] = field(default_factory=dict)
     origins: Mapping[str, frozenset[str]] = field(default_factory=dict)
     store_present: bool = True
@@ -161,10 +165,10 @@ def guard(o: Observation) -> GuardRefused | None:
 
     Only the disappearance of something that is configured is guarded; adding is always safe.
     """
-    configured = set(o.config.entries) if o.config else set()
+    configured = _in_use(o)
     if not configured:
         return None
-    if not o.store_present or not any(o.disk.get(model) for model in configured):
+    if not o.store_present or not any(o.disk.get(model) or o.incomplete.get(model) for model in configured):
         return GuardRefused(
             o.base_path,
             "holds none of the configured models: it vanished, or it is not mounted",
@@ -193,7 +197,7 @@ def guard(o: Observation) -> GuardRefused | None:
 def next_config(o: Observation) -> ModelsConfig:
     """Return the configuration to be in force next: the goal, or the safe step towards it."""
     entries: dict[str, ModelEntry] = {}
-    for name in sorted(set(o.desired.models) | _unresolved_configured(o)):
+    for name in sorted(set(o.desired.models) | (_unresolved(o) & _in_use(o))):
         wanted = o.desired.models.get(name)
         entry = _held_entry(o, name) if wanted is None else _step_entry(o, name, wanted)
         if entry is not None:
@@ -207,7 +211,7 @@ def prunable(o: Observation) -> list[Key]:
     Never a version that is wanted, configured, or held by the server, nor the last good one, nor the newest ``keep``.
     Without an answer from the server nothing may be deleted.
     """
-    if o.serving is None or guard(o) is not None or o.config is None:
+    if o.serving is None or o.config is None or not _told(o, o.config) or guard(o) is not None:
         return []
     result: list[Key] = []
     for name, versions in sorted(o.disk.items()):
@@ -218,6 +222,9 @@ def prunable(o: Observation) -> list[Key]:
         protected |= {v for v, status in o.serving.get(name, {}).items() if not status.gone}
         if wanted is not None:
             protected |= _retained(o, name, wanted, versions)
+        elif o.desired.tracked and name not in o.desired.absent:
+            # It only disappeared from the repository: this may be the last copy there is.
+            protected |= _last_good(o, name, versions)
         result += [(name, version) for version in sorted(versions - protected)]
     return result
 
@@ -230,10 +237,14 @@ def _retained(o: Observation, name: str, wanted: DesiredModel, versions: frozens
         if len(kept) >= wanted.keep:
             break
         kept.add(version)
+    return kept | _last_good(o, name, versions)
+
+
+def _last_good(o: Observation, name: str, versions: frozenset[int]) -> set[int]:
+    """Return the newest version on disk that was AVAILABLE here, or the newest at all where none was."""
+    sound = {v for v in versions if (name, v) not in o.quarantined}
     good = o.good.get(name, frozenset()) & sound
-    if good:
-        kept.add(max(good))
-    return kept
+    return {max(good or sound)} if sound else set()
 
 
 def _unresolved(o: Observation) -> set[str]:
@@ -241,8 +252,10 @@ def _unresolved(o: Observation) -> set[str]:
     return set(o.desired.unresolved) - set(o.desired.models)
 
 
-def _unresolved_configured(o: Observation) -> set[str]:
-    return _unresolved(o) & set(o.config.entries) if o.config else set()
+def _in_use(o: Observation) -> set[str]:
+    """Return the models that are configured, or that are served although the file does not say so."""
+    serving = {name for name, versions in (o.serving or {}).items() if any(s.available for s in versions.values())}
+    return serving | (set(o.config.entries) if o.config else set())
 
 
 def _kept_names(o: Observation) -> set[str]:
@@ -251,34 +264,52 @@ def _kept_names(o: Observation) -> set[str]:
 
 def _held_entry(o: Observation, name: str) -> ModelEntry | None:
     """Return the present entry of a model, without what is no longer fit to be served."""
-    if o.config is None:
-        return None
-    entry = o.config.entries[name]
-    versions = tuple(v for v in entry.versions if _fit(o, name, v))
-    labels = {label: v for label, v in entry.labels.items() if v in versions}
+    versions = tuple(sorted(_held(o, name)))
+    present = o.config.entries.get(name) if o.config else None
+    labels = {label: v for label, v in (present.labels if present else {}).items() if v in versions}
     return ModelEntry(name, _base_path(o, name), versions, labels) if versions else None
 
 
+def _held(o: Observation, name: str) -> set[int]:
+    """Return the versions that are configured or served now, and fit to stay so.
+
+    A version that serves without being in the file (a lost or foreign file) counts as old, not as unknown.
+    """
+    configured = set(o.config.versions(name)) if o.config else set()
+    return {v for v in configured | _available(o, name) if _fit(o, name, v)}
+
+
+def _available(o: Observation, name: str) -> set[int]:
+    return {v for v, status in (o.serving or {}).get(name, {}).items() if status.available}
+
+
 def _step_entry(o: Observation, name: str, wanted: DesiredModel) -> ModelEntry | None:
-    """Return the entry that the next reload should carry for a wanted model."""
-    serving = (o.serving or {}).get(name, {})
-    present = o.config.entries.get(name) if o.config else None
-    configured = set(present.versions) if present else set()
-    # A version that serves without being in the file (a lost or foreign file) counts as old, not as unknown.
-    held = {v for v in configured | {v for v, s in serving.items() if s.available} if _fit(o, name, v)}
+    """Return the entry that the next reload, or the coming start of the server, should carry for a wanted model."""
+    present = o.config.labels(name) if o.config else {}
+    held = _held(o, name)
     ready = {v for v in wanted.versions if _fit(o, name, v)}
     if o.serving is None:
-        # For the start of a server: what is wanted, or what was there while nothing wanted is ready. A label that a
-        # starting server is given may lead to a version that then fails, so only proven versions get one.
-        chosen = ready if ready == set(wanted.versions) else ready | held
-        labels = _step_labels(wanted, present.labels if present else {}, set(o.good.get(name, ())), chosen)
-        return ModelEntry(name, _base_path(o, name), tuple(sorted(chosen)), labels) if chosen else None
-    available = {v for v, status in serving.items() if status.available}
-    chosen = ready | held
-    labels = _step_labels(wanted, present.labels if present else {}, available, chosen)
-    if set(wanted.versions) <= available & ready and _labels_resolved(o, name, wanted.labels):
+        chosen = _for_start(o, name, ready, held)
+        proven = set(o.good.get(name, frozenset()))
+    else:
+        proven = _available(o, name)
+        chosen = ready | held
+    labels = _step_labels(wanted, present, proven, chosen)
+    if set(wanted.versions) <= proven & ready and (o.serving is None or _labels_resolved(o, name, wanted.labels)):
         chosen = ready
     return ModelEntry(name, _base_path(o, name), tuple(sorted(chosen)), labels) if chosen else None
+
+
+def _for_start(o: Observation, name: str, ready: set[int], held: set[int]) -> set[int]:
+    """Return what a starting server should load of a model.
+
+    One version that does not load can keep the whole server down, so only versions that have proven to load are given
+    to a start; the others join the running server, beside them. Where nothing has proven yet, there is no choice.
+    """
+    good = {v for v in o.good.get(name, frozenset()) if _fit(o, name, v)}
+    if good & (ready | held):
+        return good & (ready | held)
+    return {max(good)} if good else ready | held
 
 
 def _step_labels(
@@ -304,8 +335,14 @@ def _labels_resolved(o: Observation, name: str, labels: Mapping[str, int]) -> bo
 
 
 def _fit(o: Observation, name: str, version: int) -> bool:
-    """Return whether a version may be configured: complete on this node and not set aside."""
-    return version in o.disk.get(name, frozenset()) and (name, version) not in o.quarantined
+    """Return whether a version may be configured: complete on this node and not set aside.
+
+    One that serves now and has lost only its proof of being complete stays: it is loaded, and unloading mends nothing.
+    """
+    if (name, version) in o.quarantined:
+        return False
+    unproven = version in o.incomplete.get(name, frozenset()) and version in _available(o, name)
+    return unproven or version in o.disk.get(name, frozenset())
 
 
 def _from_elsewhere(o: Observation, name: str) -> bool:
@@ -319,8 +356,11 @@ def _base_path(o: Observation, name: str) -> str:
 
 
 def _new_failures(o: Observation) -> dict[Key, str]:
-    """Return the configured versions that ended in an error of the present attempt."""
-    if o.serving is None or o.config is None:
+    """Return the configured versions that ended in an error of the present attempt.
+
+    While the server has not taken the file, an error that it shows is of an earlier attempt.
+    """
+    if o.serving is None or o.config is None or not _told(o, o.config):
         return {}
     old = o.sent.failed_before if o.sent else frozenset()
     result: dict[Key, str] = {}
@@ -344,13 +384,19 @@ def _compare_with_server(
         if version not in config.versions(name) and not status.gone
     ]
     leaving = {line for line, _ in extra}
-    told = o.sent is not None and o.sent.config == config
-    if not told and (missing or any(state is not ServingState.UNLOADING for _, state in extra)):
-        return Send("; ".join(sorted(missing | leaving)), config)
+    unwanted_kept = any(state is not ServingState.UNLOADING for _, state in extra)
+    told_now = o.sent is not None and o.sent.config == config
+    if not told_now and (missing or unwanted_kept or not _told(o, config)):
+        return Send("; ".join(sorted(missing | leaving)) or "no reload of the file has returned yet", config)
     if missing or leaving or loading:
         names = {f"{name} version {version} is loading" for name, version in loading}
         return Wait("; ".join(sorted(missing | leaving | names)), frozenset(loading), unsettled=bool(missing))
     return Settled("everything wanted is served")
+
+
+def _told(o: Observation, config: ModelsConfig) -> bool:
+    """Return whether the server has taken this configuration, now or at an earlier run."""
+    return o.acknowledged or (o.sent is not None and o.sent.config == config)
 
 
 def _not_there_yet(
@@ -362,7 +408,7 @@ def _not_there_yet(
     for name, entry in config.entries.items():
         for version in entry.versions:
             status = serving.get(name, {}).get(version)
-            if status is not None and status.in_transition:
+            if status is not None and status.state is ServingState.LOADING:
                 loading.add((name, version))
             elif status is None or not status.available:
                 missing.add(f"{name} version {version} is not loaded")

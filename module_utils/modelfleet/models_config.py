@@ -6,6 +6,7 @@ own what to load. A file that says anything else is somebody else's and is repor
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -128,6 +129,11 @@ def render(config: ModelsConfig) -> str:
         lines.append("  }\n")
     lines.append("}\n")
     return "".join(lines)
+
+
+def digest(config: ModelsConfig) -> str:
+    """Return a hash of a configuration: equal configurations have equal ones."""
+    return hashlib.sha256(render(config).encode()).hexdigest()
 
 
 def parse(text: str, source: str) -> ModelsConfig:

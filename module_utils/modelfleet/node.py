@@ -15,7 +15,8 @@ from . import convergence, models_config
 from .convergence import Configure, Freeze, Key, Observation, Quarantine, Send, Sent, Settled, Wait
 from .errors import DeadlineExceeded, ReloadLockHeld, ServerRefused, ServerUnreachable
 from .integrity import damaged_files
-from .status import DAMAGED, LOAD_FAILED, LOAD_TIMEOUT
+from .models_config import ModelEntry, ModelsConfig
+from .status import DAMAGED, LOAD_FAILED, LOAD_TIMEOUT, ServingState
 from .store import QuarantineRecord, Store
 from .waiting import Clock, Deadline
 
@@ -24,11 +25,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from .manifest import Desired
-    from .models_config import ModelsConfig
     from .status import VersionStatus
 
 #: How often the server is asked while something is awaited, in seconds.
 POLL_INTERVAL_S = 0.1
+
+#: How often the server may go away while it loads a version before that version is held to be the reason.
+CRASHES = 2
 
 #: What the server needs beside its file-system poll to take a list over: a tick of its manager and some room. In
 #: seconds.
@@ -36,8 +39,12 @@ TAKE_OVER_S = 1.0
 
 _START_FAILURE = re.compile(
     r"\{\{name: (?P<model>\S+) version: (?P<version>\d+)\}"
-    r"(?: due to error: (?P<message>.*?))?\}, (?=\{\{name: |\}\s*$)"
+    r"(?: due to error: (?P<message>.*?))?\}, (?=\{\{name: |\}\s*(?:\n|$))",
+    re.DOTALL,  # TensorFlow's own messages go over several lines
 )
+#: What the server logs around a start.
+_FAILED_START = "Failed to start server. Error:"
+_STARTED = "Running gRPC ModelServer at"
 
 
 class Server(Protocol):
@@ -146,6 +153,10 @@ def observe(node: Node, desired: Desired, limits: Limits, *, sent: Sent | None =
         serving=serving,
         labels=labels,
         sent=sent,
+        acknowledged=config is not None and node.store.acknowledged() == models_config.digest(config),
+        incomplete={
+            name: frozenset(v for v, item in items.items() if not item.complete) for name, items in scan.items()
+        },
         good={name: frozenset(versions) for name, versions in node.store.good().items()},
         origins={
             name: frozenset(item.receipt.source for item in items.values() if item.receipt)
@@ -194,7 +205,10 @@ class _Convergence:
         self._sent: Sent | None = None
         self._accepted: ModelsConfig | None = None
         self._refused: set[str] = set()
+        self._loading: frozenset[Key] = frozenset()
+        self._crashes: dict[Key, int] = {}
         self._server_wait = Deadline(limits.server_timeout_s, node.clock)
+        self._unsent_wait = Deadline(limits.server_timeout_s, node.clock)
         self._load_wait = Deadline(limits.load_timeout_s, node.clock)
         self._unload_wait = Deadline(limits.unload_timeout_s, node.clock)
         self._take_over = Deadline(0, node.clock)
@@ -207,11 +221,29 @@ class _Convergence:
                 self._accepted = o.config
             if o.serving is not None:
                 self._server_wait = Deadline(self._limits.server_timeout_s, self._node.clock)
+            self._note_crash(o)
             self._remember_good(o)
             self._forget_old_failures(o)
             outcome = self._act(o, convergence.next_action(o))
             if outcome is not None:
                 return outcome
+
+    def _note_crash(self, o: Observation) -> None:
+        """Set aside what the server was loading each time it went away: the next start must not try it for ever."""
+        if o.serving is not None:
+            config = o.config.entries if o.config else {}
+            self._loading = frozenset(
+                (name, version)
+                for name, entry in config.items()
+                for version in entry.versions
+                if (status := o.serving.get(name, {}).get(version)) is None or not status.available
+            )
+            return
+        for key in self._loading:
+            self._crashes[key] = self._crashes.get(key, 0) + 1
+        self._loading = frozenset()
+        guilty = {key for key, count in self._crashes.items() if count == CRASHES}
+        self._quarantine(dict.fromkeys(guilty, f"the server went away {CRASHES} times while it loaded it"), LOAD_FAILED)
 
     def _act(self, o: Observation, action: convergence.Action) -> Outcome | None:
         """Take one step; return the outcome when it was the last."""
@@ -284,27 +316,44 @@ class _Convergence:
         previous = o.config.entries if o.config else {}
         before = {(name, version) for name, entry in previous.items() for version in entry.versions}
         self._dropped_failures = bool(failed & before - wanted)
-        self._load_wait = Deadline(self._limits.load_timeout_s, self._node.clock)
-        self._unload_wait = Deadline(self._limits.unload_timeout_s, self._node.clock)
-        self._take_over = Deadline(self._limits.take_over_s, self._node.clock)
         server = self._node.server
         if server is None:
             return
         try:
             server.reload(config, timeout_s=self._limits.load_timeout_s)
         except ServerUnreachable:
-            # It went away in the middle; the file is written, and a starting server reads it.
-            self._sent = None
+            self._not_sent()
         except ReloadLockHeld as error:
             self._give_up_loading(error)
         except ServerRefused as error:
             self._refusal(config, error)
         else:
-            self._accepted = config
+            self._acknowledge(config)
+        self._load_wait = Deadline(self._limits.load_timeout_s, self._node.clock)
+        self._unload_wait = Deadline(self._limits.unload_timeout_s, self._node.clock)
+        self._take_over = Deadline(self._limits.take_over_s, self._node.clock)
+
+    def _acknowledge(self, config: ModelsConfig) -> None:
+        """Remember, beyond this process, that the server has taken a configuration."""
+        self._accepted = config
+        self._unsent_wait = Deadline(self._limits.server_timeout_s, self._node.clock)
+        self._node.store.acknowledge(models_config.digest(config))
+
+    def _not_sent(self) -> None:
+        """Go on after the server went away in the middle: the file is written, and a starting server reads it.
+
+        Raises:
+            ServerUnreachable: no reload has returned for as long as a server may be away.
+        """
+        self._sent = None
+        if self._unsent_wait.expired:
+            raise self._unreachable("took a configuration")
+        self._node.clock.sleep(POLL_INTERVAL_S)
 
     def _refusal(self, config: ModelsConfig, error: ServerRefused) -> None:
         """Go on after a failed load, which the states will tell; else return to the accepted configuration."""
         if error.grpc_code == "UNKNOWN" and "did not become available" in error.server_message:
+            self._acknowledge(config)  # the list is in force; only a version of it failed
             return
         text = models_config.render(config)
         if text not in self._refused:
@@ -320,17 +369,26 @@ class _Convergence:
         raise error
 
     def _give_up_loading(self, error: ReloadLockHeld) -> None:
-        """Set aside what never finished loading, so that a restart of the server is enough; then report the lock."""
+        """Leave a file with which a restart is enough, set aside what was loading all the time, report the lock.
+
+        What the server had not begun yet is not set aside: it comes back into the list with the next run.
+        """
         o = observe(self._node, self._desired, self._limits, sent=self._sent)
-        stuck = {
-            (name, version): f"was not AVAILABLE after {self._limits.load_timeout_s:g} s"
-            for name, entry in (o.config.entries if o.config else {}).items()
-            for version in entry.versions
-            if not ((status := (o.serving or {}).get(name, {}).get(version)) and status.available)
-        }
+        if o.serving is None or o.config is None:
+            raise error
+        entries = []
+        stuck: dict[Key, str] = {}
+        for name, entry in o.config.entries.items():
+            states = {version: o.serving.get(name, {}).get(version) for version in entry.versions}
+            available = tuple(v for v, status in states.items() if status is not None and status.available)
+            for version, status in states.items():
+                if status is not None and status.state is ServingState.LOADING:
+                    stuck[(name, version)] = f"was not AVAILABLE after {self._limits.load_timeout_s:g} s"
+            if available:
+                labels = {label: version for label, version in entry.labels.items() if version in available}
+                entries.append(ModelEntry(name, entry.base_path, available, labels))
         self._quarantine(stuck, LOAD_TIMEOUT)
-        after = observe(self._node, self._desired, self._limits, sent=self._sent)
-        models_config.write(self._node.config_file, convergence.next_config(after))
+        models_config.write(self._node.config_file, ModelsConfig.of(entries))
         raise error
 
     def _wait(self, action: Wait) -> str:
@@ -357,12 +415,15 @@ class _Convergence:
             self._quarantine(culprits, LOAD_FAILED)
             return
         if self._server_wait.expired or self._node.server is None:
-            raise ServerUnreachable(
-                str(getattr(self._node.server, "target", "TensorFlow Serving")),
-                f"no TensorFlow Serving answered within {self._limits.server_timeout_s:g} s",
-                "look at the server's log; its models.config is right",
-            )
+            raise self._unreachable("answered")
         self._node.clock.sleep(POLL_INTERVAL_S)
+
+    def _unreachable(self, verb: str) -> ServerUnreachable:
+        return ServerUnreachable(
+            str(getattr(self._node.server, "target", "TensorFlow Serving")),
+            f"no TensorFlow Serving {verb} within {self._limits.server_timeout_s:g} s",
+            "look at the server's log; its models.config is right",
+        )
 
     def _start_failures(self) -> dict[Key, str]:
         """Return the configured versions that the server's last start named as the cause of its end."""
@@ -402,14 +463,13 @@ class _Convergence:
 
 
 def start_failures(log: str) -> dict[Key, str]:
-    """Return the versions named by the last failed start in a server's log, with the reasons it gave."""
-    begin = log.rfind("Failed to start server. Error:")
-    if begin < 0 or "did not become available" not in log[begin:]:
+    """Return the versions named by the last start in a server's log, with the reasons it gave; none if it succeeded."""
+    begin = log.rfind(_FAILED_START)
+    if begin < log.rfind(_STARTED) or "did not become available" not in log[begin:]:
         return {}
-    line = log[begin:].split("\n", 1)[0]
     return {
         (found["model"], int(found["version"])): (found["message"] or "did not become available").strip()
-        for found in _START_FAILURE.finditer(line)
+        for found in _START_FAILURE.finditer(log, begin)
     }
 
 

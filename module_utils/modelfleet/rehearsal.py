@@ -59,7 +59,7 @@ def rehearse(o: Observation) -> Rehearsal:
             return Rehearsal(tuple(steps), o)
         if isinstance(action, Configure):
             steps.append(f"configure: {action.reason} ({'; '.join(models_config.diff(o.config, action.config))})")
-            o = _applied(replace(o, config=action.config), action.config)
+            o = _applied(replace(o, config=action.config, acknowledged=False), action.config)
         elif isinstance(action, Send):
             steps.append(f"reload: {action.reason}")
             o = _applied(o, action.config)
@@ -84,4 +84,4 @@ def _applied(o: Observation, config: ModelsConfig) -> Observation:
     labels: dict[tuple[str, str], int | None] = dict.fromkeys(o.labels, None)
     for name, entry in config.entries.items():
         labels.update({(name, label): version for label, version in entry.labels.items()})
-    return replace(o, serving=serving, labels=labels, sent=Sent(config))
+    return replace(o, serving=serving, labels=labels, sent=Sent(config), acknowledged=True)

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from .names import subject_of
-from .status import DAMAGED, ServingState
+from .status import DAMAGED, LOAD_TIMEOUT, ServingState
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -34,6 +34,7 @@ class Row:
         state: The server's state, or one of the states of this module.
         labels: Labels that lead to it at this moment.
         message: Why it is not served; empty when it is, or when it need not be.
+        superseded: Whether a newer version of the model serves, so that nobody misses this one.
     """
 
     model: str
@@ -44,11 +45,13 @@ class Row:
     state: str
     labels: tuple[str, ...]
     message: str = ""
+    superseded: bool = False
 
     @property
     def fault(self) -> bool:
-        """Whether something that should be served is not, or was set aside."""
-        return bool(self.message) and (self.wanted is not False or self.state == QUARANTINED)
+        """Whether something that should be served is not, or was set aside and nothing newer took its place."""
+        missed = self.state == QUARANTINED and not self.superseded
+        return bool(self.message) and (missed if self.wanted is False else True)
 
     @property
     def line(self) -> str:
@@ -59,6 +62,8 @@ class Row:
     def _remedy(self) -> str:
         if self.state == QUARANTINED and self.message.startswith(f"{DAMAGED}:"):
             return "deploy again: it is pulled anew"
+        if self.state == QUARANTINED and self.message.startswith(f"{LOAD_TIMEOUT}:"):
+            return "allow more time to load, and release it by removing its record below .quarantine of the store"
         if self.state == QUARANTINED:
             return "publish it again under a new version number, or want another version"
         if self.state == PENDING:
@@ -99,7 +104,10 @@ def _row(o: Observation, name: str, version: int, *, desired_known: bool) -> Row
     else:
         state, message = ON_DISK, ""
     labels = tuple(sorted(label for (owner, label), at in o.labels.items() if owner == name and at == version))
-    return Row(name, version, wanted if desired_known else None, on_disk, configured, state, labels, message)
+    serving = (o.serving or {}).get(name, {})
+    superseded = any(v > version and status.available for v, status in serving.items())
+    known = wanted if desired_known else None
+    return Row(name, version, known, on_disk, configured, state, labels, message, superseded)
 
 
 def as_data(items: Iterable[Row]) -> list[dict[str, object]]:

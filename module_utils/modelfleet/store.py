@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["QuarantineRecord", "Receipt", "Staging", "Store", "StoredVersion", "validate_saved_model"]
 
+_ACKNOWLEDGED = "acknowledged"
 _STAGING, _RECEIPTS, _QUARANTINE, _STATE, _LOCK = ".staging", ".receipts", ".quarantine", ".state", ".lock"
 
 
@@ -266,6 +267,31 @@ class Store:
         if replaced:
             with reported(replaced):
                 shutil.rmtree(replaced)
+
+    def acknowledge(self, digest: str) -> None:
+        """Remember which configuration the server took last.
+
+        Raises:
+            StoreError: the record cannot be written.
+        """
+        path = self.root / _STATE / _ACKNOWLEDGED
+        if self.acknowledged() != digest:
+            with reported(path):
+                make_directory(path.parent)
+                replace_file(path, f"{digest}\n".encode())
+
+    def acknowledged(self) -> str:
+        """Return the digest of the configuration that the server took last; empty when none is known.
+
+        Raises:
+            StoreError: the record cannot be read.
+        """
+        path = self.root / _STATE / _ACKNOWLEDGED
+        with reported(path):
+            try:
+                return path.read_text(encoding="ascii", errors="replace").strip()
+            except FileNotFoundError:
+                return ""
 
     def _set_away(self, folder: Path) -> Path:
         away = self.root / _STAGING / f"removed.{folder.parent.name}.{folder.name}.{uuid.uuid4().hex}"

@@ -35,6 +35,7 @@ class Fleet(RuleBasedStateMachine):
         self.quarantined: dict[tuple[str, int], str] = {}
         self.good: dict[str, set[int]] = {name: set() for name in MODELS}
         self.sent: Sent | None = None
+        self.acknowledged: ModelsConfig | None = None
         self.desired = {name: DesiredModel((1,)) for name in MODELS}
         self.served_before: dict[str, bool] = dict.fromkeys(MODELS, False)
         self.steps_in_a_row = 0
@@ -50,6 +51,7 @@ class Fleet(RuleBasedStateMachine):
             serving=self.server.statuses(MODELS) if self.server.up else None,
             labels=self.server.labels(labels) if self.server.up else {},
             sent=self.sent,
+            acknowledged=self.config is not None and self.acknowledged == self.config,
             good={name: frozenset(versions) for name, versions in self.good.items()},
         )
 
@@ -80,6 +82,18 @@ class Fleet(RuleBasedStateMachine):
             self.server.restart(self.config)
             self.sent = None
             self.served_before = dict.fromkeys(MODELS, False)
+
+    @rule()
+    def the_file_is_lost(self) -> None:
+        self.config = None
+        self.sent = None
+
+    @rule()
+    def the_planner_is_killed_between_file_and_reload(self) -> None:
+        action = convergence.next_action(self.observe())
+        if isinstance(action, Configure):
+            self.config = action.config
+        self.sent = None
 
     @precondition(lambda self: self.config is not None)
     @rule()
@@ -148,6 +162,7 @@ class Fleet(RuleBasedStateMachine):
         except ServerRefused as error:
             if error.grpc_code != "UNKNOWN":
                 raise
+        self.acknowledged = config
 
     def observe_offline(self) -> ModelsConfig:
         self.config = convergence.next_config(replace(self.observe(), serving=None))

@@ -22,7 +22,7 @@ from modelfleet.manifest import Desired, DesiredModel
 from modelfleet.models_config import ModelEntry, ModelsConfig
 from modelfleet.node import Limits, Node, converge, observe, prune, start_failures
 from modelfleet.receipts import Receipt
-from modelfleet.status import ServingState
+from modelfleet.status import ServingState, VersionStatus
 from modelfleet.store import Store
 from modelfleet.waiting import Clock
 
@@ -305,17 +305,153 @@ def test_a_model_whose_versions_cannot_be_told_stays_as_it_is(rig):
     assert rig.available() == {"digits": [1], "words": [1]}
 
 
-def test_a_reload_that_does_not_return_is_reported_and_a_restart_is_enough(rig):
-    rig.converge({"digits": one(1)})
+def hanging(rig, *, loading=(), down=False):
+    """Make the next reload hang: some versions load for ever, and perhaps no status is told any more."""
 
     def hang(config, *, timeout_s):
+        for model, version in loading:
+            rig.server.monitor.setdefault(model, {})[version] = VersionStatus(ServingState.LOADING)
+        rig.server.up = not down
         raise ReloadLockHeld("server", f"did not return within {timeout_s} s")
 
     rig.server.reload = hang
+
+
+def test_a_reload_that_does_not_return_is_reported_and_a_restart_is_enough(rig):
+    rig.converge({"digits": one(1)})
+    hanging(rig, loading=[("words", 1)])
     with pytest.raises(ReloadLockHeld):
         rig.converge({"digits": one(1), "words": one(1)})
-    assert rig.store.quarantined()[("words", 1)].code == "LOAD_TIMEOUT"
+    assert {key: record.code for key, record in rig.store.quarantined().items()} == {("words", 1): "LOAD_TIMEOUT"}
     assert rig.configured() == {"digits": (1,)}
+
+
+def test_what_waited_behind_a_stuck_reload_is_not_blamed_for_it(rig):
+    rig.publish("later", 1)
+    rig.converge({"digits": one(1)})
+    accept = rig.server.reload
+    hanging(rig, loading=[("words", 1)])
+    wish = {"digits": one(1), "words": one(1), "later": one(1)}
+    with pytest.raises(ReloadLockHeld):
+        rig.converge(wish)
+    rig.server.reload = accept
+    rig.server.restart(models_config.read(rig.file))
+    rig.converge(wish)
+    assert rig.available() == {"digits": [1], "later": [1]}
+
+
+def test_a_stuck_reload_of_a_server_that_tells_nothing_condemns_nothing(rig):
+    rig.converge({"digits": one(1)})
+    hanging(rig, down=True)
+    with pytest.raises(ReloadLockHeld):
+        rig.converge({"digits": one(1), "words": one(1)})
+    assert rig.store.quarantined() == {}
+    assert "digits" in rig.configured()
+
+
+def test_a_start_gets_only_what_has_proven_to_load(rig):
+    rig.converge({"digits": one(1), "words": one(1)})
+    rig.publish("digits", 2)
+    rig.server.up = False
+    with pytest.raises(ServerUnreachable):
+        rig.converge({"digits": one(2), "words": one(1)})
+    assert rig.configured()["digits"] == (1,)
+
+
+def test_a_version_that_takes_the_server_down_each_time_is_set_aside(rig):
+    rig.converge({"digits": one(1), "words": one(1)})
+    rig.publish("digits", 2)
+    load = rig.server._advance_loads
+
+    def crash():
+        managed = rig.server.managed.get(("digits", 2))
+        if managed is not None and managed.state is ServingState.LOADING:
+            rig.server.up = False
+        else:
+            load()
+
+    rig.server._advance_loads = crash
+    down_since = []
+
+    def supervisor():
+        if rig.server.up:
+            down_since.clear()
+        else:
+            down_since.append(rig.time)
+            if len(down_since) > 3:
+                rig.server.restart(models_config.read(rig.file))
+
+    rig.while_waiting = supervisor
+    rig.converge({"digits": one(2), "words": one(1)})
+    assert rig.available() == {"digits": [1], "words": [1]}
+    assert "went away" in rig.store.quarantined()[("digits", 2)].message
+
+
+def test_a_lost_file_does_not_disarm_the_guard(rig):
+    rig.converge({"digits": one(1), "words": one(1)})
+    rig.file.unlink()
+    with pytest.raises(GuardRefused):
+        rig.converge({}, tracked=True)
+    rig.converge({"words": one(1)}, unresolved=("digits",))
+    assert rig.available() == {"digits": [1], "words": [1]}
+
+
+def test_a_version_that_lost_its_receipt_while_it_serves_goes_on_serving(rig):
+    rig.converge({"digits": one(1), "words": one(1)})
+    (rig.store.root / ".receipts/digits/1.json").unlink()
+    rig.converge({"digits": one(1), "words": one(1)})
+    assert rig.available() == {"digits": [1], "words": [1]}
+
+
+def test_a_file_that_was_written_but_not_sent_is_sent_before_a_failure_is_believed(rig):
+    rig.converge({"digits": one(1), "words": one(1)})
+    rig.publish("digits", 2)
+    rig.failing.add(("digits", 2))
+    wish = {"digits": one(2), "words": one(1)}
+    rig.converge(wish)
+    rig.failing.clear()
+    rig.store.release("digits", 2)
+    entries = models_config.read(rig.file)
+    models_config.write(rig.file, entries.with_entry(ModelEntry("digits", f"{rig.store.root}/digits", (1, 2))))
+    rig.converge(wish)
+    assert rig.available()["digits"] == [2]
+    assert rig.store.quarantined() == {}
+
+
+def test_a_reload_that_went_astray_is_sent_again(rig):
+    rig.converge({"digits": one(1), "words": one(1)})
+    accept = rig.server.reload
+    calls = []
+
+    def astray(config, *, timeout_s):
+        calls.append(config)
+        if len(calls) == 1:
+            raise ServerUnreachable("server", "reset")
+        accept(config, timeout_s=timeout_s)
+
+    rig.server.reload = astray
+    rig.converge({"digits": one(1)})
+    assert len(calls) == 2
+    assert rig.available() == {"digits": [1], "words": []}
+
+
+def test_a_server_that_takes_no_reload_is_given_up_after_a_while(rig):
+    rig.converge({"digits": one(1), "words": one(1)})
+
+    def astray(config, *, timeout_s):
+        raise ServerUnreachable("server", "reset")
+
+    rig.server.reload = astray
+    with pytest.raises(ServerUnreachable, match="took a configuration within 5 s"):
+        rig.converge({"digits": one(1)})
+
+
+def test_a_model_that_only_disappeared_keeps_its_last_copy_on_disk(rig):
+    rig.converge({"digits": one(1), "words": one(1)}, tracked=True)
+    outcome = rig.converge({"words": one(1)}, tracked=True)
+    assert rig.available()["digits"] == []
+    with rig.store.lock(1):
+        assert prune(rig.node, outcome.observation) == []
 
 
 def test_a_version_that_never_finishes_loading_is_given_up_and_the_old_one_stays(rig):
@@ -465,6 +601,24 @@ def test_prune_without_an_answer_from_the_server_deletes_nothing(rig):
     [
         ("", {}),
         ("Failed to start server. Error: INVALID_ARGUMENT: Expected model x", {}),
+        (
+            (
+                "Failed to start server. Error: UNKNOWN: 1 servable(s) did not become available: "
+                "{{{name: a version: 1} due to error: NOT_FOUND: x}, }\n... Running gRPC ModelServer at 0.0.0.0:1 ...\n"
+            ),
+            {},
+        ),
+        (
+            (
+                "Failed to start server. Error: UNKNOWN: 2 servable(s) did not become available: {"
+                "{{name: a version: 1} due to error: NOT_FOUND: no bundle (should have x)\nSpecified file path: /a/1}, "
+                "{{name: b version: 2} due to error: OUT_OF_RANGE: y\n\t [[{{node z}}]]}, }\nnext line\n"
+            ),
+            {
+                ("a", 1): "NOT_FOUND: no bundle (should have x)\nSpecified file path: /a/1",
+                ("b", 2): "OUT_OF_RANGE: y\n\t [[{{node z}}]]",
+            },
+        ),
         (
             (
                 "old\nFailed to start server. Error: UNKNOWN: 2 servable(s) did not become available: {"
