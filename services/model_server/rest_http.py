@@ -11,13 +11,16 @@ import re
 import select
 import socket
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import TYPE_CHECKING, TypeAlias
 
+from .lifecycle.rounds import survived
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
 _READ_BYTES = 256 * 1024
 _MAX_HEAD_BYTES = 64 * 1024
@@ -25,6 +28,10 @@ _WRITE_TIMEOUT_S = 60.0
 #: A socket with this timeout does not block.
 _AT_ONCE_S = 0.0
 _BACKLOG = 128
+#: How long no client is let in after the system refused one, for example because no file descriptor is left.
+_ACCEPT_PAUSE_S = 0.1
+#: Every length that 63 bits can hold has at most this many digits.
+_MAX_LENGTH_DIGITS = 19
 _CHUNK_SIZE = re.compile(rb"[0-9A-Fa-f]{1,8}")
 
 log = logging.getLogger(__name__)
@@ -134,9 +141,9 @@ class RequestParser:
         self._head = (method, target, version, headers)
         coding = headers.get("transfer-encoding")
         length = headers.get("content-length", "0")
-        if not (length.isascii() and length.isdigit()) or (
-            coding is not None and ("content-length" in headers or coding.lower() != "chunked")
-        ):
+        if not (length.isascii() and length.isdigit()) or len(length) > _MAX_LENGTH_DIGITS:
+            raise BadRequest
+        if coding is not None and ("content-length" in headers or coding.lower() != "chunked"):
             raise BadRequest
         self._length = int(length)
         self._chunks = None if coding is None else bytearray()
@@ -226,6 +233,8 @@ class HttpServer:
         self._wake_read, self._wake_write = socket.socketpair()
         self._connections: dict[int, _Connection] = {}
         self._stopping = False
+        #: When clients are let in again, in seconds of the monotonic clock; None while they are.
+        self._accept_again_at: float | None = None
         self._thread = threading.Thread(target=self._loop, name="rest-accept", daemon=True)
 
     @property
@@ -251,25 +260,55 @@ class HttpServer:
 
     def _loop(self) -> None:
         while not self._stopping:
-            for number, _ in self._epoll.poll():
-                if number == self._listener.fileno():
-                    self._accept()
-                elif number in self._connections:
-                    self._readable(self._connections[number])
+            with survived(log, "A round of the HTTP server failed unexpectedly"):
+                self._round()
         for each in (self._listener, self._wake_read, self._epoll):
             each.close()
         for connection in list(self._connections.values()):
             connection.socket.close()
 
+    def _round(self) -> None:
+        """Wait for events and deal with them."""
+        timeout_s = None if self._accept_again_at is None else max(0.0, self._accept_again_at - time.monotonic())
+        for number, _ in self._epoll.poll(timeout_s):
+            if number == self._listener.fileno():
+                self._accept()
+            elif number in self._connections:
+                connection = self._connections[number]
+                with self._closed_on_error(connection):
+                    self._readable(connection)
+        if self._accept_again_at is not None and time.monotonic() >= self._accept_again_at:
+            self._accept_again_at = None
+            self._epoll.register(self._listener, select.EPOLLIN)
+
     def _accept(self) -> None:
         try:
             client, _ = self._listener.accept()
-        except OSError:
+        except (BlockingIOError, ConnectionAbortedError):
             return
-        client.settimeout(_AT_ONCE_S)
-        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._connections[client.fileno()] = _Connection(client)
-        self._epoll.register(client, select.EPOLLIN | select.EPOLLONESHOT)
+        except OSError as error:
+            # The client stays in the queue, so the listener would be reported again at once and for ever.
+            log.warning("no client is let in for %g s: %s", _ACCEPT_PAUSE_S, error.strerror)
+            self._epoll.unregister(self._listener)
+            self._accept_again_at = time.monotonic() + _ACCEPT_PAUSE_S
+            return
+        connection = _Connection(client)
+        with self._closed_on_error(connection):
+            client.settimeout(_AT_ONCE_S)
+            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self._connections[client.fileno()] = connection
+            self._epoll.register(client, select.EPOLLIN | select.EPOLLONESHOT)
+
+    @contextlib.contextmanager
+    def _closed_on_error(self, connection: _Connection) -> Iterator[None]:
+        """Close the connection where the work on it fails: neither a thread nor a client waits for it then."""
+        try:
+            yield
+        except Exception:
+            # A pool that has been shut down takes no further request.
+            if not self._stopping:
+                log.exception("a connection failed unexpectedly and is closed")
+            self._close(connection)
 
     def _readable(self, connection: _Connection) -> None:
         try:
@@ -308,11 +347,12 @@ class HttpServer:
         except Exception:
             log.exception("the request %s %s failed", request.method, request.target)
             response = Response(status=500)
-        data = encode(response, keep_alive=request.keep_alive, head_only=request.method == "HEAD")
-        if self._send(connection, data) and request.keep_alive:
-            self._dispatch(connection)
-        else:
-            self._close(connection)
+        with self._closed_on_error(connection):
+            data = encode(response, keep_alive=request.keep_alive, head_only=request.method == "HEAD")
+            if self._send(connection, data) and request.keep_alive:
+                self._dispatch(connection)
+            else:
+                self._close(connection)
 
     def _send(self, connection: _Connection, data: bytes) -> bool:
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 import threading
 import time
@@ -47,6 +48,9 @@ def test_requests_are_the_same_however_the_bytes_arrive(cuts):
         b"GET / HTTP/1.1\r\nno colon\r\n\r\n",
         b"GET / HTTP/1.1\r\nName : x\r\n\r\n",
         b"GET / HTTP/1.1\r\nContent-Length: -1\r\n\r\n",
+        b"GET / HTTP/1.1\r\nContent-Length: " + b"1" * 20 + b"\r\n\r\n",
+        b"GET / HTTP/1.1\r\nContent-Length: " + b"1" * 5000 + b"\r\n\r\n",
+        b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n" + b"1" * 5000 + b"\r\n",
         b"GET / HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
         b"GET / HTTP/1.1\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
         b"GET / HTTP/1.1\r\nTransfer-Encoding: gzip\r\n\r\n",
@@ -204,6 +208,62 @@ def test_a_handler_that_fails_is_a_500_and_a_log_line(serve, caplog):
         client.sendall(b"GET /x HTTP/1.1\r\n\r\n")
         assert read_reply(client) == (b"HTTP/1.1 500 Internal Server Error", b"")
     assert "the request GET /x failed" in caplog.text
+
+
+def test_an_unexpected_error_costs_one_connection_only(serve, caplog, monkeypatch):
+    port, complete = serve(echo), RequestParser.next
+
+    def next_or_fail(parser):
+        request = complete(parser)
+        if request is not None and request.target == "/fail":
+            raise RuntimeError("broken")
+        return request
+
+    monkeypatch.setattr(RequestParser, "next", next_or_fail)
+    fail = b"GET /fail HTTP/1.1\r\n\r\n"
+    with connect(port) as client:
+        client.sendall(fail)
+        assert client.recv(1) == b""
+    # The second of two requests that came together is looked at on a thread of the pool.
+    with connect(port) as client:
+        client.sendall(b"GET / HTTP/1.1\r\n\r\n" + fail)
+        assert read_reply(client)[0] == b"HTTP/1.1 200 OK"
+        assert client.recv(1) == b""
+    with connect(port) as client:
+        client.sendall(b"GET / HTTP/1.1\r\n\r\n")
+        assert read_reply(client)[0] == b"HTTP/1.1 200 OK"
+    assert caplog.text.count("a connection failed unexpectedly and is closed") == 2
+
+
+class CrowdedListener:
+    """A listener whose process has no file descriptor left until it is told otherwise."""
+
+    def __init__(self, listener):
+        self.listener, self.attempts, self.crowded = listener, 0, True
+
+    def __getattr__(self, name):
+        return getattr(self.listener, name)
+
+    def accept(self):
+        self.attempts += 1
+        if self.crowded:
+            raise OSError(errno.EMFILE, "Too many open files")
+        return self.listener.accept()
+
+
+def test_without_file_descriptors_clients_wait_and_the_server_does_not_spin():
+    listener = CrowdedListener(listen(0))
+    server = HttpServer(listener, 1, echo)
+    server.start()
+    try:
+        with connect(server.port) as client:
+            client.sendall(b"GET / HTTP/1.1\r\n\r\n")
+            time.sleep(0.35)
+            assert 2 <= listener.attempts <= 5
+            listener.crowded = False
+            assert read_reply(client)[0] == b"HTTP/1.1 200 OK"
+    finally:
+        server.stop()
 
 
 def test_a_client_that_leaves_early_hurts_nobody(serve):
