@@ -28,9 +28,12 @@ class Code(IntEnum):
 
 
 class StatusError(Exception):
-    """A failure with the code and the words that a client sees."""
+    """A failure with the code and the words that a client sees, which are UTF-8 in every protocol.
+
+    A file name may hold any bytes; those that are no UTF-8 are shown as replacement characters.
+    """
 
     def __init__(self, code: Code, message: str) -> None:
         self.code = code
-        self.message = message
-        super().__init__(f"{code.name}: {message}")
+        self.message = message.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+        super().__init__(f"{code.name}: {self.message}")
