@@ -91,7 +91,7 @@ class RestApi:
             asked = route(request.method, request.target)
             if asked is None:
                 raise StatusError(  # noqa: TRY301  (one place that turns errors into replies)
-                    Code.INVALID_ARGUMENT, f"Malformed request: {request.method} {request.target}"
+                    Code.INVALID_ARGUMENT, f"Malformed request: {request.method} {_shown(request.target)}"
                 )
             model, call = asked.model, asked.call
             body = self._reply(asked, request)
@@ -99,6 +99,12 @@ class RestApi:
             code, body = Code.INVALID_ARGUMENT, b""
         except StatusError as error:
             code, body = error.code, rest_json_output.error(error.message)
+        except Exception:
+            log.exception("the request %s %s failed", request.method, request.target)
+            code, body = (
+                Code.INTERNAL,
+                rest_json_output.error("The request failed unexpectedly; the server's log says why"),
+            )
         self._api.metrics.request_count.add(model, code.name)
         if code is Code.OK:
             micros = (time.perf_counter() - begin) * 1e6
@@ -157,6 +163,11 @@ class RestApi:
         response = self._api.model_metadata(request)
         signatures = message("tensorflow.serving.SignatureDefMap").FromString(response.metadata["signature_def"].value)
         return rest_json_output.metadata(response.model_spec, signatures)
+
+
+def _shown(target: str) -> str:
+    """Return a request's path, whose characters stand for the bytes that arrived, as the text that it spells."""
+    return target.encode("latin-1").decode("utf-8", "replace")
 
 
 def _fill_spec(asked: Route, spec: Message) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from modelfleet.adapters.protos import Message, message
 
-from .rest_json_parse import decode_base64, invalid, is_base64, signature_name, utf8
+from .rest_json_parse import decode_base64, invalid, is_base64, is_utf8, signature_name, utf8
 from .rest_json_tensors import FLOAT, check_lossless, fill, shape_of, single, store
 from .rest_json_text import shown, type_name
 from .rpc_status import StatusError
@@ -181,6 +181,8 @@ def _fill_example(value: object, example: Message) -> None:
     if not isinstance(value, dict):
         raise invalid(f"Example must be JSON object but got JSON {type_name(value)}")
     for name, content in value.items():
+        if not is_utf8(name):
+            raise invalid(f"Feature: {name} has a name that is not UTF-8")
         feature = message("tensorflow.Feature")()
         for element in content if isinstance(content, list) else [content]:
             _add_feature_value(element, name, feature)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import math
 import re
 from typing import TYPE_CHECKING, Any, TypeGuard
 
@@ -32,14 +33,34 @@ def invalid(text: str) -> StatusError:
     return StatusError(Code.INVALID_ARGUMENT, text)
 
 
+class _NumberTooBig(Exception):
+    """A number in the text is beyond the range of a double; the text of the number is the argument."""
+
+
+def _decimal(text: str) -> float:
+    value = float(text)
+    if value in _INFINITE:
+        raise _NumberTooBig(text)
+    return value
+
+
 def _integer(text: str) -> int | float:
     """Return a JSON integer; one that 64 bits cannot hold becomes a decimal."""
+    if len(text) > _MAX_INTEGER_CHARACTERS:
+        return _decimal(text)
     value = int(text)
     return value if -(2**63) <= value < 2**64 else float(text)
 
 
-_DECODER = json.JSONDecoder(parse_int=_integer)
+_INFINITE = (math.inf, -math.inf)
+#: A sign and the digits of 2**64.
+_MAX_INTEGER_CHARACTERS = 21
+_DECODER = json.JSONDecoder(parse_int=_integer, parse_float=_decimal)
 _BLANKS = " \t\n\r"
+_STRING = r'"[^"\\]*(?:\\.[^"\\]*)*"'
+_TOKEN = re.compile(rf"(?s){_STRING}|-?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?", re.ASCII)
+_CONSTANT = re.compile(rf"(?s){_STRING}|(-?(?:NaN|Inf(?:inity)?))")
+_ESCAPE = re.compile(r"(?s)\\u([dD][89abAB]..)\\u[dD][c-fC-F]..|\\u([dD][89a-fA-F]..)|\\.")
 
 
 def _syntax_text(error: json.JSONDecodeError) -> str:
@@ -61,6 +82,37 @@ def _innermost(text: str) -> str:
     return brackets[-1]
 
 
+def _syntax_error(text: str, position: int, words: str) -> StatusError:
+    offset = len(text[:position].encode("utf-8", "surrogateescape"))
+    return invalid(f"JSON Parse error: {words} at offset: {offset}")
+
+
+def _check_surrogates(text: str, end: int) -> None:
+    """Refuse half a surrogate pair in the escapes of well-formed JSON text."""
+    if "\\ud" not in text and "\\uD" not in text:
+        return
+    for escape in _ESCAPE.finditer(text, 0, end):
+        if escape[2] is not None:
+            raise _syntax_error(text, escape.start(), "The surrogate pair in string is invalid.")
+
+
+def _decode(text: str, start: int) -> tuple[Any, int]:
+    """Return the value that begins at ``start``, and where it ends.
+
+    The API knows more spellings of the infinite numbers than the decoder does. They are put in as ``NaN``, with blanks
+    so that no offset changes, and get their values in the order in which the decoder meets them.
+    """
+    try:
+        return _DECODER.raw_decode(text, start)
+    except json.JSONDecodeError as error:
+        if not text.startswith(("Inf", "-Inf", "-NaN"), error.pos):
+            raise
+    constants = (float(match[1]) for match in _CONSTANT.finditer(text, start) if match[1])
+    spelled = _CONSTANT.sub(lambda match: "NaN".ljust(len(match[1])) if match[1] else match[0], text[start:])
+    decoder = json.JSONDecoder(parse_int=_integer, parse_float=_decimal, parse_constant=lambda _: next(constants))
+    return decoder.raw_decode(text[:start] + spelled, start)
+
+
 def parse(body: bytes) -> dict[str, Any]:
     """Return the JSON object that a body begins with; what follows it is ignored.
 
@@ -72,12 +124,18 @@ def parse(body: bytes) -> dict[str, Any]:
     if start == len(text):
         raise invalid("JSON Parse error: The document is empty")
     try:
-        document, _ = _DECODER.raw_decode(text, start)
+        document, end = _decode(text, start)
     except json.JSONDecodeError as error:
-        offset = len(text[: error.pos].encode("utf-8", "surrogateescape"))
-        raise invalid(f"JSON Parse error: {_syntax_text(error)} at offset: {offset}") from error
+        _check_surrogates(text, error.pos)
+        raise _syntax_error(text, error.pos, _syntax_text(error)) from error
+    except _NumberTooBig as error:
+        # The text up to this number is well-formed, so the first token that reads like it is the one.
+        position = next(token.start() for token in _TOKEN.finditer(text, start) if token[0] == error.args[0])
+        _check_surrogates(text, position)
+        raise _syntax_error(text, position, "Number too big to be stored in double.") from error
     except RecursionError as error:
         raise invalid("JSON Parse error: The document is nested too deeply.") from error
+    _check_surrogates(text, end)
     if not isinstance(document, dict):
         raise invalid(f"JSON Value: {shown(document)} Is not object")
     return document
@@ -94,19 +152,17 @@ def signature_name(document: Mapping[str, Any]) -> str:
         raise invalid(
             f"JSON Value: {shown(document)} not formatted correctly. 'signature_name' key must be a string value."
         )
-    return name
+    return utf8(name).decode("utf-8", "replace")
 
 
 def utf8(text: str) -> bytes:
-    """Return the bytes that a JSON string stands for.
+    """Return the bytes that a JSON string stands for; the body may hold any."""
+    return text.encode("utf-8", "surrogateescape")
 
-    Raises:
-        StatusError: INVALID_ARGUMENT for half a surrogate pair.
-    """
-    try:
-        return text.encode("utf-8", "surrogateescape")
-    except UnicodeEncodeError:
-        raise invalid("JSON Parse error: The surrogate pair in string is invalid.") from None
+
+def is_utf8(text: str) -> bool:
+    """Return whether the bytes of a JSON string are text."""
+    return not any("\udc80" <= character <= "\udcff" for character in text)
 
 
 def is_base64(value: object) -> TypeGuard[dict[str, str]]:

@@ -14,6 +14,7 @@ _INFERENCE = re.compile(rf"(?i)/v1/models{_MODEL}{_CHOICE}:(classify|regress|pre
 _STATUS = re.compile(rf"(?i)/v1/models(?:{_MODEL})?{_CHOICE}(?:/(metadata))?", re.ASCII)
 _API = re.compile(r"(?i)/v1/.*", re.ASCII)
 _INT64_MAX = 2**63 - 1
+_INT64_DIGITS = 19
 
 _HTTP_CODES = {
     Code.OK: 200,
@@ -68,7 +69,15 @@ def is_api_path(path: str) -> bool:
 
 
 def _decode(text: str) -> str:
-    return unquote_to_bytes(text).decode("utf-8", "surrogateescape")
+    """Return a part of a path, whose characters stand for the bytes that arrived, as the name that it spells."""
+    return unquote_to_bytes(text.encode("latin-1")).decode("utf-8", "replace")
+
+
+def _version(digits: str) -> int:
+    significant = digits.lstrip("0") or "0"
+    if len(significant) > _INT64_DIGITS or int(significant) > _INT64_MAX:
+        raise VersionOverflow
+    return int(significant)
 
 
 def route(method: str, path: str) -> Route | None:
@@ -88,14 +97,12 @@ def route(method: str, path: str) -> Route | None:
     if match is None:
         return None
     name, version, label, last = match.groups()
-    if version is not None and int(version) > _INT64_MAX:
-        raise VersionOverflow
     call = last if method == "POST" else ("metadata" if last == "metadata" else "status")
     if method == "POST" and call not in {"classify", "regress", "predict"}:
         return None
     return Route(
         call=call,
         model=_decode(name or ""),
-        version=int(version) if version is not None else None,
+        version=_version(version) if version is not None else None,
         label=_decode(label) if label is not None else None,
     )

@@ -176,6 +176,24 @@ def test_what_is_refused(port, method, path, body, status, text):
     assert headers["content-type"] == "application/json"
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "body", "status"),
+    [
+        ("GET", "/v1/models/%ff", None, 404),
+        ("POST", "/v1/models/%ff:predict", {"instances": [1.0]}, 404),
+        ("POST", "/v1/models/scale/labels/%ff:predict", {"instances": [1.0]}, 400),
+        ("POST", "/v1/models/hp2:predict", b'{"signature_name": "\xff", "instances": [1.0]}', 400),
+        ("POST", "/v1/models/hp2:predict", b'{"signature_name": "\\ud800", "instances": [1.0]}', 400),
+        ("POST", "/v1/models/hp2:classify", b'{"examples": [{"\xff": 1.0}]}', 400),
+        ("POST", "/v1/models/scale:predict", b'{"instances": [{"\xff": 1.0}]}', 400),
+        ("POST", "/v1/models/scale:predict", b'{"instances": [1e400]}', 400),
+    ],
+)
+def test_odd_requests_are_answered_with_an_error_text(port, method, path, body, status):
+    got, _, data = http(port, method, path, body)
+    assert (got, list(json.loads(data))) == (status, ["error"])
+
+
 def test_an_overflowing_version_has_no_body(port):
     assert http(port, "GET", "/v1/models/hp2/versions/99999999999999999999")[::2] == (400, b"")
 

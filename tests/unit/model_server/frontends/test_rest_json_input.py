@@ -71,6 +71,16 @@ def refused(body, **dtypes):
         (b'{"a":1', "Missing a comma or } after an object member. at offset: 6"),
         (b'{"a":[1 2]}', "Missing a comma or ] after an array element. at offset: 8"),
         (b'{"\xc3\xbc":[{"b":"]"} 2]}', "Missing a comma or ] after an array element. at offset: 17"),
+        (b'{"a":1e400}', "Number too big to be stored in double. at offset: 5"),
+        (b'{"\xc3\xbc1e400":[1,-1E+400]}', "Number too big to be stored in double. at offset: 14"),
+        (b'{"a":' + b"1" * 400 + b"}", "Number too big to be stored in double. at offset: 5"),
+        (b'{"a":-' + b"1" * 5000 + b"}", "Number too big to be stored in double. at offset: 5"),
+        (b'{"a":[Inf,1e400]}', "Number too big to be stored in double. at offset: 10"),
+        (b'{"a":[-Inf 2]}', "Missing a comma or ] after an array element. at offset: 11"),
+        (b'{"a":"x\\ud800"}', "The surrogate pair in string is invalid. at offset: 7"),
+        (b'{"\\uDC80":1}', "The surrogate pair in string is invalid. at offset: 2"),
+        (b'{"a":"\\\\\\ud83d\\ude00\\ud83d\\u0041"} ', "The surrogate pair in string is invalid. at offset: 20"),
+        (b'{"a":"\\udfff" x', "The surrogate pair in string is invalid. at offset: 6"),
         (b'{"a":"b', "Missing a closing quotation mark in string. at offset: 5"),
     ],
 )
@@ -92,6 +102,32 @@ def test_a_bottomless_document_is_an_error_and_no_crash():
 
 def test_what_follows_the_document_and_a_byte_order_mark_do_not_matter():
     assert parse(b'\xef\xbb\xbf {"a": 1} trailing') == {"a": 1}
+
+
+def test_the_spellings_of_numbers_that_are_none():
+    text = b'{"a":[Inf,-Inf,Infinity,-Infinity,NaN,-NaN,"Inf","-Infinity\\"Inf"],"Inf":1e308}'
+    values = parse(text)
+    assert str(values) == "{'a': [inf, -inf, inf, -inf, nan, nan, 'Inf', '-Infinity\"Inf'], 'Inf': 1e+308}"
+    with pytest.raises(StatusError, match=r"Invalid value. at offset: 5"):
+        parse(b'{"a":Ing}')
+
+
+def test_pairs_of_surrogates_and_escaped_backslashes_are_text():
+    assert parse(rb'{"a": "\ud83d\uDE00 \\ud800"} \ud800') == {"a": "\U0001f600 \\ud800"}
+
+
+def test_names_that_are_not_utf_8():
+    assert refused(b'{"instances":[{"\xff":1}]}', x=FLOAT) == (
+        "INVALID_ARGUMENT",
+        (
+            "Failed to process element: 0 key: \ufffd of 'instances' list."
+            " Error: INVALID_ARGUMENT: JSON object: does not have named input: \ufffd"
+        ),
+    )
+    assert predict(b'{"signature_name":"\xff","inputs":1}', x=FLOAT)[2].model_spec.signature_name == "\ufffd"
+    request = message("tensorflow.serving.ClassificationRequest")()
+    with pytest.raises(StatusError, match="Feature: \ufffd has a name that is not UTF-8"):
+        rest_json_input.fill_examples(parse(b'{"examples":[{"\xff":1}]}'), request)
 
 
 def test_rows_of_one_input():

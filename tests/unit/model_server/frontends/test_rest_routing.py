@@ -21,6 +21,10 @@ from modelfleet_services.model_server.rpc_status import Code
         ("GET", "/v1/models/m/versions/7", Route(call="status", model="m", version=7)),
         ("GET", "/v1/models/m/labels/l/metadata", Route(call="metadata", model="m", label="l")),
         ("GET", "/v1/models/m/METADATA", Route(call="status", model="m")),
+        ("GET", "/v1/models/%ff", Route(call="status", model="\ufffd")),
+        ("GET", "/v1/models/m/labels/a%ff", Route(call="status", model="m", label="a\ufffd")),
+        ("GET", "/v1/models/\xc3\xbc%C3%BC", Route(call="status", model="\xfc\xfc")),
+        ("GET", "/v1/models/m/versions/" + "0" * 5000 + "7", Route(call="status", model="m", version=7)),
         ("GET", "/v1/models", Route(call="status", model="")),
         ("GET", "/v1/models/versions/1", Route(call="status", model="", version=1)),
         ("GET", "/v1/models/m?x=1", Route(call="status", model="m?x=1")),
@@ -55,8 +59,9 @@ def test_what_is_malformed(method, path):
 
 def test_the_largest_version_and_one_more():
     assert route("GET", "/v1/models/m/versions/9223372036854775807").version == 2**63 - 1
-    with pytest.raises(VersionOverflow):
-        route("GET", "/v1/models/m/versions/9223372036854775808")
+    for digits in ("9223372036854775808", "1" * 5000):
+        with pytest.raises(VersionOverflow):
+            route("GET", f"/v1/models/m/versions/{digits}")
 
 
 def test_what_belongs_to_the_api_at_all():
