@@ -54,6 +54,12 @@ options:
       - A pull that would use it is refused before its first byte.
     type: str
     default: 1Gi
+  allow_tracking:
+    description:
+      - Let every model be tracked in its latest version although this node followed a C(fleet.json) of the repository
+        before, and that is gone now.
+    type: bool
+    default: false
   lock_timeout:
     description:
       - How long to wait for the store's lock, in seconds. Every change of a node takes it.
@@ -147,6 +153,7 @@ def argument_spec() -> Spec:
         "node": {"type": "str", "default": "localhost"},
         "workers": {"type": "int", "default": 4},
         "headroom": {"type": "str", "default": "1Gi"},
+        "allow_tracking": {"type": "bool", "default": False},
     }
 
 
@@ -155,7 +162,7 @@ def run(params: Params, *, check_mode: bool) -> Result:
     headroom = parse_bytes(params["headroom"], "headroom")
     repository = open_repository(params["repository"])
     store = Store(Path(params["store"]))
-    manifest = manifest_source.find(params["manifest"], repository)
+    manifest = manifest_source.find(params["manifest"], repository, store, allow_tracking=params["allow_tracking"])
     before = _listing(store)
     if check_mode:
         preparation = pull.prepare(manifest, repository, store, params["node"], headroom)
@@ -175,6 +182,7 @@ def run(params: Params, *, check_mode: bool) -> Result:
                 headroom_bytes=headroom,
                 workers=params["workers"],
             )
+            manifest_source.remember(manifest, repository, store)
         refused, seconds = report.refused, report.seconds
         pulled = [(item.model, item.version, item.bytes) for item in report.pulled]
         after = _listing(store)

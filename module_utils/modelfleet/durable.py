@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import os
 import tempfile
@@ -13,6 +14,10 @@ from .errors import NoSpace, StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+# linux/fcntl.h, linux/fs.h
+_AT_FDCWD = -100
+_RENAME_EXCHANGE = 2
 
 
 def replace_file(path: Path, content: bytes, mode: int = 0o644) -> None:
@@ -34,6 +39,23 @@ def replace_file(path: Path, content: bytes, mode: int = 0o644) -> None:
         fresh.unlink(missing_ok=True)
         raise
     sync_directory(path.parent)
+
+
+def exchange(one: Path, other: Path) -> bool:
+    """Let two existing paths change places in one step; return whether the system can.
+
+    Raises:
+        OSError: a path is missing, or may not be renamed.
+    """
+    renameat2 = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    if renameat2 is None:
+        return False
+    if renameat2(_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _RENAME_EXCHANGE) == 0:
+        return True
+    number = ctypes.get_errno()
+    if number in {errno.ENOSYS, errno.EINVAL}:
+        return False  # an old kernel, or a file system that cannot do it
+    raise OSError(number, os.strerror(number), str(one))
 
 
 def sync_directory(path: Path) -> None:

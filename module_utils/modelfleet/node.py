@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 #: How often the server is asked while something is awaited, in seconds.
 POLL_INTERVAL_S = 0.1
 
+#: Under this name the store remembers the digest of the configuration that the server took last.
+ACKNOWLEDGED = "acknowledged"
+
 #: How often the server may go away while it loads a version before that version is held to be the reason.
 CRASHES = 2
 
@@ -153,7 +156,7 @@ def observe(node: Node, desired: Desired, limits: Limits, *, sent: Sent | None =
         serving=serving,
         labels=labels,
         sent=sent,
-        acknowledged=config is not None and node.store.acknowledged() == models_config.digest(config),
+        acknowledged=config is not None and node.store.noted(ACKNOWLEDGED) == models_config.digest(config),
         incomplete={
             name: frozenset(v for v, item in items.items() if not item.complete) for name, items in scan.items()
         },
@@ -337,7 +340,7 @@ class _Convergence:
         """Remember, beyond this process, that the server has taken a configuration."""
         self._accepted = config
         self._unsent_wait = Deadline(self._limits.server_timeout_s, self._node.clock)
-        self._node.store.acknowledge(models_config.digest(config))
+        self._node.store.note(ACKNOWLEDGED, models_config.digest(config))
 
     def _not_sent(self) -> None:
         """Go on after the server went away in the middle: the file is written, and a starting server reads it.

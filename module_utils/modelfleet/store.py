@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable
 
-from .durable import make_directory, replace_file, reported, sync_directory
+from .durable import exchange, make_directory, replace_file, reported, sync_directory
 from .errors import ModelfleetError, StoreError
 from .locking import exclusive
 from .names import is_model_name, is_version_number, model_name, version_number
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 __all__ = ["QuarantineRecord", "Receipt", "Staging", "Store", "StoredVersion", "validate_saved_model"]
 
-_ACKNOWLEDGED = "acknowledged"
 _STAGING, _RECEIPTS, _QUARANTINE, _STATE, _LOCK = ".staging", ".receipts", ".quarantine", ".state", ".lock"
 
 
@@ -259,37 +258,53 @@ class Store:
             for inner, _, _ in os.walk(staging.path, topdown=False):
                 sync_directory(Path(inner))
             make_directory(folder.parent)
-            # Only a version that was found damaged or unproven is replaced.
-            replaced = self._set_away(folder) if os.path.lexists(folder) else None
-            staging.path.rename(folder)
+            replaced = self._replace(staging.path, folder) if os.path.lexists(folder) else None
+            if replaced is None:
+                staging.path.rename(folder)
             sync_directory(folder.parent)
         self.certify(staging.model, staging.version, receipt)
         if replaced:
             with reported(replaced):
                 shutil.rmtree(replaced)
 
-    def acknowledge(self, digest: str) -> None:
-        """Remember which configuration the server took last.
+    def _replace(self, fresh: Path, folder: Path) -> Path:
+        """Put a prepared version in the place of a damaged or unproven one; return where that one is now.
+
+        The server may hold it, and unloads a version whose directory is gone for a moment: so they change places in
+        one step, where the system can.
+        """
+        if exchange(fresh, folder):
+            return fresh
+        away = self._set_away(folder)
+        fresh.rename(folder)
+        return away
+
+    def note(self, name: str, text: str) -> None:
+        """Remember one line under a name; an empty one is forgotten.
 
         Raises:
-            StoreError: the record cannot be written.
+            StoreError: it cannot be written.
         """
-        path = self.root / _STATE / _ACKNOWLEDGED
-        if self.acknowledged() != digest:
-            with reported(path):
+        path = self.root / _STATE / name
+        if self.noted(name) == text:
+            return
+        with reported(path):
+            if text:
                 make_directory(path.parent)
-                replace_file(path, f"{digest}\n".encode())
+                replace_file(path, f"{text}\n".encode())
+            else:
+                path.unlink()
 
-    def acknowledged(self) -> str:
-        """Return the digest of the configuration that the server took last; empty when none is known.
+    def noted(self, name: str) -> str:
+        """Return the line that is remembered under a name; empty when there is none.
 
         Raises:
-            StoreError: the record cannot be read.
+            StoreError: it cannot be read.
         """
-        path = self.root / _STATE / _ACKNOWLEDGED
+        path = self.root / _STATE / name
         with reported(path):
             try:
-                return path.read_text(encoding="ascii", errors="replace").strip()
+                return path.read_text(encoding="utf-8", errors="replace").strip()
             except FileNotFoundError:
                 return ""
 

@@ -6,6 +6,7 @@ import sys
 
 import pytest
 from modelfleet.adapters.repository import RemoteObject
+from modelfleet.durable import exchange
 from modelfleet.errors import InvalidInput, SourceIncomplete, StoreBusy, StoreError
 from modelfleet.saved_model import validate_saved_model
 from modelfleet.store import QuarantineRecord, Receipt, Store
@@ -212,3 +213,14 @@ def test_the_shape_of_a_saved_model(tmp_path, files, words):
             validate_saved_model(tmp_path)
     else:
         validate_saved_model(tmp_path)
+
+
+def test_two_directories_change_places_in_one_step(tmp_path):
+    one, other = tmp_path / "one", tmp_path / "other"
+    for path in (one, other):
+        path.mkdir()
+        (path / "name").write_text(path.name)
+    assert exchange(one, other)
+    assert ((one / "name").read_text(), (other / "name").read_text()) == ("other", "one")
+    with pytest.raises(OSError, match="No such file"):
+        exchange(one, tmp_path / "missing")

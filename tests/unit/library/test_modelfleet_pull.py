@@ -121,3 +121,19 @@ def test_a_directory_without_a_model_in_it_is_nobodys_version(lab):
     lab.publish("a", 1)
     (lab.repository / "a" / "notes").mkdir()
     assert lab.pull()["refused"] == []
+
+
+def test_a_manifest_that_was_followed_and_is_gone_is_not_taken_for_a_wish_for_everything(lab):
+    lab.publish("a", 1, 2)
+    lab.publish("secret", 1)
+    fleet = lab.repository / "fleet.json"
+    fleet.write_text(json.dumps({"models": {"a": {"versions": [1]}}}))
+    lab.pull()
+    fleet.unlink()
+    for check in (True, False):
+        refused = lab.pull(check=check)
+        assert refused["error"]["code"] == "GUARD_REFUSED"
+        assert "allow_tracking" in refused["msg"]
+    allowed = lab.pull(allow_tracking=True)
+    assert sorted(allowed["desired"]["models"]) == ["a", "secret"]
+    assert not lab.pull().get("failed"), "tracking, once allowed, stays allowed"
