@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 _INT32 = range(-(2**31), 2**31)
 _INT64 = range(-(2**63), 2**63)
+_INT64_DIGITS = 19
+_INTEGER = re.compile(r"[ \t\n\v\f\r]*(?P<sign>[+-]?)(?=[0-9])0*(?P<digits>[0-9]*)")
 
 
 def _cpus() -> int:
@@ -232,9 +234,11 @@ class ParsedArguments:
 
 
 def _integer(text: str, allowed: range) -> int | None:
-    if not re.fullmatch(r"[ \t\n\v\f\r]*[+-]?[0-9]+", text) or int(text) not in allowed:
+    match = _INTEGER.fullmatch(text)
+    if match is None or len(match["digits"]) > _INT64_DIGITS:
         return None
-    return int(text)
+    value = int(f"{match['sign']}{match['digits'] or 0}")
+    return value if value in allowed else None
 
 
 def _value(kind: str, text: str) -> int | float | bool | str | None:

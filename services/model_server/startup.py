@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from modelfleet.adapters.protos import Message, message
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
 
 _DEFAULT_METRICS_PATH = "/monitoring/prometheus/metrics"
 _DEFAULT_MAX_BATCH_SIZE = 1000
+_BATCHING_PARAMETERS = "tensorflow.serving.BatchingParameters"
+#: Where a version keeps batching parameters of its own.
+_VERSION_PARAMETERS = "batching_params.pbtxt"
+_INT32 = range(-(2**31), 2**31)
 
 
 def _refuse(text: str) -> StatusError:
@@ -132,6 +137,8 @@ def core_options(flags: Flags) -> CoreOptions:
 def channel_arguments(text: str) -> list[tuple[str, int | str]]:
     """Return the gRPC options of ``key=value,key=value``; text after a second ``=`` is dropped.
 
+    A value is a number where it is one of 32 bits, which is all that a gRPC option holds; else it is text.
+
     Raises:
         StatusError: INVALID_ARGUMENT, an item has no ``=``.
     """
@@ -142,9 +149,11 @@ def channel_arguments(text: str) -> list[tuple[str, int | str]]:
             raise _refuse(f"--grpc_channel_arguments: {item!r} is not of the form key=value")
         value = rest.partition("=")[0]
         try:
-            result.append((key, int(value)))
+            number = int(value)
         except ValueError:
             result.append((key, value))
+        else:
+            result.append((key, number if number in _INT32 else value))
     return result
 
 
@@ -175,25 +184,52 @@ def check_other_files(flags: Flags) -> None:
 def batched(flags: Flags, load: LoadServable) -> LoadServable:
     """Return a loader that refuses models where the batching parameters would make the real server refuse them.
 
+    The parameters are those of the flags' file, or with ``--enable_per_model_batching_parameters`` those in each
+    version's directory; a version that has none is not batched.
+
     Raises:
-        StatusError: the parameters' file cannot be read.
+        StatusError: the flags' file cannot be read.
     """
-    if not flags.enable_batching or not flags.batching_parameters_file or flags.platform_config_file:
+    if not flags.enable_batching or flags.platform_config_file:
         return load
-    parameters = text_protos.read(flags.batching_parameters_file, "tensorflow.serving.BatchingParameters")
+    common = (
+        text_protos.read(flags.batching_parameters_file, _BATCHING_PARAMETERS)
+        if flags.batching_parameters_file
+        else None
+    )
+
+    def load_checked(name: str, version: int, path: str) -> Servable:
+        servable = load(name, version, path)
+        try:
+            own = flags.enable_per_model_batching_parameters
+            _check_batch_sizes(_version_parameters(path) if own else common)
+        except StatusError:
+            servable.close()
+            raise
+        return servable
+
+    return load_checked
+
+
+def _version_parameters(path: str) -> Message | None:
+    """Return the BatchingParameters in a version's directory; None where it has none."""
+    try:
+        return text_protos.read(str(Path(path) / _VERSION_PARAMETERS), _BATCHING_PARAMETERS)
+    except StatusError as error:
+        if error.code is Code.NOT_FOUND:
+            return None
+        raise
+
+
+def _check_batch_sizes(parameters: Message | None) -> None:
+    if parameters is None or not parameters.allowed_batch_sizes:
+        return
     largest = parameters.max_batch_size.value if parameters.HasField("max_batch_size") else _DEFAULT_MAX_BATCH_SIZE
-    allowed = parameters.allowed_batch_sizes
-    if not allowed or allowed[-1] == largest or flags.enable_per_model_batching_parameters:
-        return load
-
-    def refuse(name: str, version: int, path: str) -> Servable:
-        load(name, version, path).close()
+    last = parameters.allowed_batch_sizes[-1]
+    if last != largest:
         raise _refuse(
-            "Last entry in allowed_batch_sizes must match max_batch_size;"
-            f" last entry was {allowed[-1]}; expected {largest}"
+            f"Last entry in allowed_batch_sizes must match max_batch_size; last entry was {last}; expected {largest}"
         )
-
-    return refuse
 
 
 def log_mixed_precision(flags: Flags, log: logging.Logger) -> None:

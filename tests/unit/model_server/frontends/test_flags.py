@@ -56,6 +56,8 @@ def test_booleans(text, value):
         "--port=1.0",
         "--port=99999999999",
         "--port=8 ",
+        "--port=" + "1" * 5000,
+        "--load_retry_interval_micros=-" + "1" * 5000,
         "--port=0x10",
         "--port=1_000",
         "--enable_batching=yes",
@@ -74,6 +76,8 @@ def test_a_value_of_the_wrong_kind_ends_in_the_usage(argument):
 def test_integers_may_have_a_sign_and_leading_blanks():
     parsed = parse(["--file_system_poll_wait_seconds=-1", "--port= +9000"])
     assert (parsed.flags.file_system_poll_wait_seconds, parsed.flags.port) == (-1, 9000)
+    assert parse(["--port=" + "0" * 5000 + "80"]).flags.port == 80
+    assert parse(["--port=-00"]).flags.port == 0
 
 
 def test_the_last_of_repeated_flags_wins_and_text_may_hold_anything():

@@ -121,6 +121,13 @@ def test_channel_arguments():
         ("d", ""),
         ("e", "f"),
     ]
+    huge = "1" * 5000
+    assert startup.channel_arguments(f"a=2147483647,b=2147483648,c=-2147483649,d={huge}") == [
+        ("a", 2**31 - 1),
+        ("b", "2147483648"),
+        ("c", "-2147483649"),
+        ("d", huge),
+    ]
     with pytest.raises(StatusError, match="'b' is not of the form key=value"):
         startup.channel_arguments("a=1,b")
 
@@ -167,6 +174,41 @@ def test_batching_parameters_decide_whether_models_load(tmp_path, text, refused)
     with pytest.raises(StatusError, match=refused):
         load("m", 1, "/m/1")
     assert servable.closed
+
+
+@pytest.mark.parametrize(
+    ("text", "refused"),
+    [
+        ("allowed_batch_sizes: [8, 32]", "last entry was 32; expected 1000"),
+        ("max_batch_size { value: 32 } allowed_batch_sizes: [8, 32]", None),
+        ("no_such_field: 1", "Invalid protobuf file: '.*/1/batching_params.pbtxt'"),
+        ("", "batching_params.pbtxt; Invalid argument"),
+        (None, None),
+    ],
+)
+def test_a_versions_own_batching_parameters_decide_whether_it_loads(tmp_path, text, refused):
+    common, version = tmp_path / "batching.txt", tmp_path / "1"
+    common.write_text("allowed_batch_sizes: [7]")
+    version.mkdir()
+    if text is not None:
+        (version / "batching_params.pbtxt").write_text(text)
+    servable = Loaded()
+    arguments = ("--enable_per_model_batching_parameters", f"--batching_parameters_file={common}")
+    load = startup.batched(flags_of("--enable_batching", *arguments), lambda *_: servable)
+    if refused is None:
+        assert load("m", 1, str(version)) is servable
+        return
+    with pytest.raises(StatusError, match=refused) as failure:
+        load("m", 1, str(version))
+    assert failure.value.code is Code.INVALID_ARGUMENT
+    assert servable.closed
+
+
+def test_without_batching_a_versions_parameters_are_not_read(tmp_path):
+    (tmp_path / "batching_params.pbtxt").write_text("nonsense")
+    servable = Loaded()
+    load = startup.batched(flags_of("--enable_per_model_batching_parameters"), lambda *_: servable)
+    assert load("m", 1, str(tmp_path)) is servable
 
 
 def test_every_named_file_is_read(tmp_path):
