@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import os
-import time
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -24,8 +23,6 @@ if TYPE_CHECKING:
 _CALLING_THREAD = -1
 #: Distinct sets of feeds and fetches remembered by a session; a client chooses the fetches.
 _PLANS = 256
-#: A run with a deadline is left unwatched if the slowest run so far took less than this part of the time allowed.
-_UNWATCHED_BELOW = 50
 
 
 @dataclass
@@ -36,16 +33,6 @@ class _Plan:
     feed_values: type[ctypes.Array[ctypes.c_void_p]]
     fetches: ctypes.Array[Output]
     fetch_values: type[ctypes.Array[ctypes.c_void_p]]
-    #: Whether it ran before; the first run also prepares the graph, and says nothing about the next ones.
-    prepared: bool = False
-    #: Longest run since, in seconds; None while there was none.
-    slowest_s: float | None = None
-
-    def took(self, seconds: float) -> None:
-        """Remember how long a run took, well or not."""
-        if self.prepared:
-            self.slowest_s = max(self.slowest_s or 0.0, seconds)
-        self.prepared = True
 
 
 class Session:
@@ -70,8 +57,7 @@ class Session:
         Args:
             feeds: (alias for error texts, TensorProto) by tensor name (``name:0``).
             fetches: Tensor names.
-            timeout_s: Deadline in seconds; none without. A graph that has so far needed a small part of the time
-                allowed runs without being watched.
+            timeout_s: Deadline in seconds; none without, which is quicker.
             as_content: Answer with ``tensor_content`` instead of typed fields.
 
         Returns:
@@ -85,13 +71,12 @@ class Session:
             raise StatusError(Code.DEADLINE_EXCEEDED, "Deadline Exceeded")
         with Status(api) as status:
             plan = self._plan(tuple(feeds), tuple(fetches))
-            options = _run_options(timeout_s, plan.slowest_s)
+            options = _run_options(timeout_s)
             inputs: ctypes.Array[Any] = plan.feed_values()
             outputs: ctypes.Array[Any] = plan.fetch_values()
             try:
                 for position, (alias, proto) in enumerate(feeds.values()):
                     inputs[position] = to_tensor(api, status, alias, proto)
-                started = time.monotonic()
                 api.TF_SessionRun(
                     self._session,
                     borrowed_buffer(options),
@@ -106,7 +91,6 @@ class Session:
                     None,
                     status.handle,
                 )
-                plan.took(time.monotonic() - started)
                 status.check()
                 return [to_proto(api, tensor, as_content=as_content) for tensor in outputs]
             finally:
@@ -222,13 +206,13 @@ def _session_options(api: CApi, config: bytes, status: Status) -> int:
     return options
 
 
-def _run_options(timeout_s: float | None, slowest_s: float | None) -> bytes:
+def _run_options(timeout_s: float | None) -> bytes:
     """Return the serialized RunOptions of a run.
 
     The calling thread computes a small graph five times faster than a pool of threads does, but it cannot be stopped
-    when time is up. So a run with a deadline is given to the pool, unless earlier runs were done in a small part of it.
+    when time is up. How long a run takes depends on its input, so every run with a deadline is given to the pool.
     """
-    if timeout_s is None or (slowest_s is not None and slowest_s * _UNWATCHED_BELOW < timeout_s):
+    if timeout_s is None:
         return _inline_run_options()
     options: bytes = message("tensorflow.RunOptions")(timeout_in_ms=max(1, round(timeout_s * 1000))).SerializeToString()
     return options

@@ -190,10 +190,24 @@ def test_a_deadline_ends_a_slow_run(tmp_path):
             run(servable, 1.0, timeout_s=0.1)
         assert error.value.code == Code.DEADLINE_EXCEEDED
         assert time.monotonic() - started < 0.8
-        # Runs that failed count as slow ones, so later deadlines are kept as well.
         for _ in range(3):
             with pytest.raises(StatusError):
                 run(servable, 1.0, timeout_s=0.1)
+
+
+def test_quick_runs_do_not_make_a_later_deadline_void(tmp_path):
+    def run_for(servable, micros, timeout_s):
+        feeds = {"x:0": tensor("float", [1.0]), "pause:0": tensor("int64", [micros], [])}
+        servable.run_many(feeds, ["y:0"], timeout_s=timeout_s)
+
+    with loaded(slow(tmp_path / "1")) as servable:
+        for _ in range(20):
+            run_for(servable, 0, 30.0)
+        started = time.monotonic()
+        with pytest.raises(StatusError) as error:
+            run_for(servable, 1_000_000, 0.2)
+        assert error.value.code == Code.DEADLINE_EXCEEDED
+        assert time.monotonic() - started < 1.0
 
 
 def test_a_deadline_that_has_passed_runs_nothing(tmp_path):
