@@ -91,7 +91,7 @@ FLAGS: tuple[Flag, ...] = (
         "bool",
         default=False,
         meaning="read batching parameters from each version's directory",
-        ignored=_UNBATCHED,
+        ignored=f"they are checked, but {_UNBATCHED}",
     ),
     Flag(
         "tensorflow_session_parallelism", "int64", 0, "threads of a session, within and between operations; 0 for auto"
