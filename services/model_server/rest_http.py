@@ -235,6 +235,7 @@ class HttpServer:
         self._stopping = False
         #: When clients are let in again, in seconds of the monotonic clock; None while they are.
         self._accept_again_at: float | None = None
+        self._turned_away = False
         self._thread = threading.Thread(target=self._loop, name="rest-accept", daemon=True)
 
     @property
@@ -288,10 +289,13 @@ class HttpServer:
             return
         except OSError as error:
             # The client stays in the queue, so the listener would be reported again at once and for ever.
-            log.warning("no client is let in for %g s: %s", _ACCEPT_PAUSE_S, error.strerror)
+            if not self._turned_away:
+                log.warning("no HTTP client is let in, tried again every %g s: %s", _ACCEPT_PAUSE_S, error.strerror)
+            self._turned_away = True
             self._epoll.unregister(self._listener)
             self._accept_again_at = time.monotonic() + _ACCEPT_PAUSE_S
             return
+        self._turned_away = False
         connection = _Connection(client)
         with self._closed_on_error(connection):
             client.settimeout(_AT_ONCE_S)

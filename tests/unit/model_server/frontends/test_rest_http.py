@@ -251,7 +251,7 @@ class CrowdedListener:
         return self.listener.accept()
 
 
-def test_without_file_descriptors_clients_wait_and_the_server_does_not_spin():
+def test_without_file_descriptors_clients_wait_and_the_server_does_not_spin(caplog):
     listener = CrowdedListener(listen(0))
     server = HttpServer(listener, 1, echo)
     server.start()
@@ -262,6 +262,7 @@ def test_without_file_descriptors_clients_wait_and_the_server_does_not_spin():
             assert 2 <= listener.attempts <= 5
             listener.crowded = False
             assert read_reply(client)[0] == b"HTTP/1.1 200 OK"
+        assert caplog.text.count("Too many open files") == 1
     finally:
         server.stop()
 
