@@ -12,8 +12,9 @@ short_description: Delete versions that nothing uses any more
 version_added: "0.1.0"
 description:
   - Deletes a version's files only when no configuration names it and the server reports that it has let go of it.
-  - Never deletes a wanted version, the last good one of a model, or the newest C(keep) versions, which a rollback
-    needs.
+  - Never deletes a wanted version, nor of a wanted model the last good one and the newest C(keep) versions, which a
+    rollback needs. A model that only disappeared from a tracked repository keeps its last good version; one that a
+    manifest dropped goes completely.
   - Deletes nothing when the server does not answer.
 options:
   desired:

@@ -74,13 +74,13 @@ def _export_tf1(path: Path) -> None:
 
 
 def _half_plus_two_module(shape: Sequence[int | None]) -> Any:
-    class HalfPlusTwo(tf.Module):  # type: ignore[misc]
+    class HalfPlusTwo(tf.Module):  # type: ignore[misc]  # tensorflow carries no types
         def __init__(self) -> None:
             super().__init__()
             self.a = tf.Variable(0.5)
             self.b = tf.Variable(2.0)
 
-        @tf.function(input_signature=[tf.TensorSpec(shape, tf.float32, name="x")])  # type: ignore[untyped-decorator]
+        @tf.function(input_signature=[tf.TensorSpec(shape, tf.float32, name="x")])  # type: ignore[untyped-decorator]  # the same
         def half_plus_two(self, x: Any) -> dict[str, Any]:
             return {"y": self.a * x + self.b}
 
@@ -126,7 +126,7 @@ def _export_tflite_described(path: Path) -> None:
 
 
 def _export_tflite_strings(path: Path) -> None:
-    @tf.function(input_signature=[tf.TensorSpec([2], tf.string, name="x")])  # type: ignore[untyped-decorator]
+    @tf.function(input_signature=[tf.TensorSpec([2], tf.string, name="x")])  # type: ignore[untyped-decorator]  # the same
     def reverse(x: Any) -> Any:
         return tf.gather(x, [1, 0])
 
