@@ -134,7 +134,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..module_utils.modelfleet import manifest_source, pull
-from ..module_utils.modelfleet.adapters.repository import open_repository
+from ..module_utils.modelfleet.adapters.opening import open_repository
 from ..module_utils.modelfleet.names import subject_of
 from ..module_utils.modelfleet.quantity import parse_bytes
 from ..module_utils.modelfleet.store import Store

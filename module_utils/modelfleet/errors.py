@@ -99,6 +99,21 @@ class SourceForbidden(ModelfleetError):
     code = "FORBIDDEN"
 
 
+class SourceUnavailable(ModelfleetError):
+    """The repository does not answer now, or not properly.
+
+    Attributes:
+        retry_after_s: How long the repository asks to wait, in seconds; 0 when it does not say.
+    """
+
+    code = "UNAVAILABLE"
+    retryable = True
+
+    def __init__(self, subject: str, problem: str, remedy: str = "", retry_after_s: float = 0.0) -> None:
+        self.retry_after_s = retry_after_s
+        super().__init__(subject, problem, remedy)
+
+
 class SourceIncomplete(ModelfleetError):
     """A version in the repository is not a complete SavedModel."""
 
@@ -123,6 +138,32 @@ class DigestMismatch(ModelfleetError):
     """Bytes that arrived are not the bytes that were announced."""
 
     code = "DIGEST_MISMATCH"
+    retryable = True
+
+
+class DigestMissing(ModelfleetError):
+    """A version has no digests although they are required."""
+
+    code = "DIGEST_MISSING"
+    retryable = True
+
+
+class UnsupportedFramework(ModelfleetError):
+    """A model is of a framework that this fleet does not serve."""
+
+    code = "UNSUPPORTED"
+
+
+class NoMemory(ModelfleetError):
+    """The models that are wanted announce more memory than the node has for them."""
+
+    code = "NO_MEMORY"
+
+
+class Stalled(ModelfleetError):
+    """No byte arrived for too long."""
+
+    code = "STALLED"
     retryable = True
 
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, NoReturn
 
-from ..errors import InvalidInput, SourceChanged, SourceForbidden, SourceIncomplete, SourceNotFound
+from ..errors import InvalidInput, SourceChanged, SourceForbidden, SourceIncomplete, SourceNotFound, SourceUnavailable
 from ..names import is_model_name, is_version_number, model_name, subject_of, version_number
 from ..saved_model import ROOTS
 from .repository import RemoteObject
@@ -37,6 +37,10 @@ class FilesRepository:
         """How people name it."""
         return self._uri
 
+    def origin(self, model: str) -> str:  # noqa: ARG002  (one origin for all)
+        """Return the URI that receipts name; see ``Repository``."""
+        return self._uri
+
     def list_models(self) -> dict[str, tuple[int | str, ...]]:
         """Return every model with its versions; see ``Repository``."""
         try:
@@ -47,7 +51,13 @@ class FilesRepository:
         found = {name: self._versions(name) for name in names}
         return {name: versions for name, versions in found.items() if versions or is_model_name(name)}
 
-    def objects(self, model: str, version: int) -> tuple[RemoteObject, ...]:
+    def objects(
+        self,
+        model: str,
+        version: int,
+        *,
+        fresh: bool = False,  # noqa: ARG002  (a directory is always asked)
+    ) -> tuple[RemoteObject, ...]:
         """Return the files of a version; see ``Repository``."""
         subject = subject_of(model, version)
         folder = self._folder(model, version)
@@ -63,7 +73,9 @@ class FilesRepository:
         return tuple(sorted(found, key=lambda obj: obj.path))
 
     @contextmanager
-    def open(self, model: str, version: int, obj: RemoteObject) -> Iterator[Source]:
+    def open(
+        self, model: str, version: int, obj: RemoteObject, start: int = 0, length: int | None = None
+    ) -> Iterator[Source]:
         """Return the content of an object; see ``Repository``."""
         subject = f"{subject_of(model, version)}: {obj.path}"
         path = self._folder(model, version) / obj.path
@@ -77,7 +89,7 @@ class FilesRepository:
             before = os.fstat(descriptor)
             if _generation(before) != obj.generation:
                 raise _changed(subject)
-            yield _Content(descriptor, subject)
+            yield _Content(descriptor, subject, start, obj.size - start if length is None else length)
             if _strict(os.fstat(descriptor)) != _strict(before) or not _still_there(path, before):
                 raise _changed(subject)
         finally:
@@ -155,17 +167,27 @@ class FilesRepository:
 
 
 class _Content:
-    """An open file whose errors are those of a repository."""
+    """A part of an open file whose errors are those of a repository."""
 
-    def __init__(self, descriptor: int, subject: str) -> None:
+    def __init__(self, descriptor: int, subject: str, start: int, length: int) -> None:
         self._descriptor = descriptor
         self._subject = subject
+        self._position = start
+        self._end = start + length
+        self._aborted = False
 
     def readinto(self, buffer: memoryview, /) -> int:
+        if self._aborted:
+            raise SourceUnavailable(self._subject, "reading it was given up", "it is tried again")
         try:
-            return os.readv(self._descriptor, [buffer])
+            count = os.preadv(self._descriptor, [buffer[: self._end - self._position]], self._position)
         except OSError as error:
             raise SourceForbidden(self._subject, f"cannot be read ({error.strerror})", _READABLE) from error
+        self._position += count
+        return count
+
+    def abort(self) -> None:
+        self._aborted = True
 
 
 def _status(entry: os.DirEntry[str], subject: str, path: str) -> os.stat_result:

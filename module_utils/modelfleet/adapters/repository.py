@@ -1,18 +1,12 @@
-"""What every repository of models looks like to the engine, and how to open one by its URI."""
+"""What every repository of models looks like to the engine."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
-from urllib.parse import unquote, urlsplit
-
-from ..errors import InvalidInput
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
-
-_LATER = {"gs", "s3", "http", "https"}
 
 
 @dataclass(frozen=True)
@@ -24,23 +18,34 @@ class RemoteObject:
         size: In bytes.
         generation: Changes whenever the content may have changed.
         crc32c: Checksum of the content; None where the repository does not know it without reading.
+        content: A strong hash of the content that the repository announces, as ``<algorithm>:<hex>``, for example
+            ``md5:…``; empty where it does not. Equal ones mean equal bytes.
+        divisible: Whether parts of it can be read on their own.
+        archive: ``zip`` or ``tar`` when the version's files are the members of this object; else empty.
     """
 
     path: str
     size: int
     generation: str
     crc32c: int | None = None
+    content: str = ""
+    divisible: bool = True
+    archive: str = ""
 
 
 class Source(Protocol):
-    """The content of an object, read from its beginning."""
+    """The content of an object, or of a part of it, read from its beginning."""
 
     def readinto(self, buffer: memoryview, /) -> int:
         """Fill a part of the buffer and return how many bytes; 0 at the end.
 
         Raises:
-            ModelfleetError: the content cannot be read (on).
+            SourceUnavailable: the content cannot be read on now, also because of ``abort``.
+            SourceForbidden: it may not be read.
         """
+
+    def abort(self) -> None:
+        """Let a read that is going on in another thread, and every later one, fail at once; harmless at any time."""
 
 
 class Repository(Protocol):
@@ -50,6 +55,9 @@ class Repository(Protocol):
     def uri(self) -> str:
         """How people name it."""
 
+    def origin(self, model: str) -> str:
+        """Return the URI that receipts of a model name: that of the repository, or the model's own."""
+
     def list_models(self) -> dict[str, tuple[int | str, ...]]:
         """Return every model with its versions, ascending; a model without a version has none.
 
@@ -58,10 +66,16 @@ class Repository(Protocol):
         Raises:
             SourceNotFound: there is no such repository.
             SourceForbidden: it may not be listed.
+            SourceUnavailable: it does not answer after several attempts.
         """
 
-    def objects(self, model: str, version: int) -> tuple[RemoteObject, ...]:
+    def objects(self, model: str, version: int, *, fresh: bool = False) -> tuple[RemoteObject, ...]:
         """Return the files of a version, ordered by path.
+
+        Args:
+            model: The model's name.
+            version: Its version.
+            fresh: Whether to ask anew; otherwise what ``list_models`` saw last may be the answer.
 
         Raises:
             SourceNotFound: there is no such version.
@@ -69,14 +83,25 @@ class Repository(Protocol):
             SourceIncomplete: it holds what is not a file.
         """
 
-    def open(self, model: str, version: int, obj: RemoteObject) -> AbstractContextManager[Source]:
+    def open(
+        self, model: str, version: int, obj: RemoteObject, start: int = 0, length: int | None = None
+    ) -> AbstractContextManager[Source]:
         """Return the content of an object in the generation that was listed.
 
-        Leaving the context without an error proves that the object did not change in between.
+        Leaving the context without an error proves that the object did not change in between. One attempt is made;
+        whoever calls tries again.
+
+        Args:
+            model: The model's name.
+            version: Its version.
+            obj: The object, as ``objects`` returned it.
+            start: Offset of the first byte; not 0 only for a divisible object.
+            length: How many bytes from there; None means up to the end.
 
         Raises:
             SourceChanged: the object is no longer the listed one, at the beginning or at the end.
             SourceForbidden: it may not be read.
+            SourceUnavailable: the repository does not answer, or not properly; trying again may help.
         """
 
     def read_text(self, name: str) -> str | None:
@@ -86,27 +111,3 @@ class Repository(Protocol):
             SourceForbidden: it may not be read.
             InvalidInput: the name leads out of the repository, or the content is not UTF-8.
         """
-
-
-def open_repository(uri: str) -> Repository:
-    """Return the repository behind ``file:///directory`` or an absolute path of a directory.
-
-    Raises:
-        InvalidInput: the URI is not one this release can use.
-    """
-    # Imported here because implementations build on this module.
-    from .files import FilesRepository
-
-    subject = f"repository {uri!r}"
-    if uri.startswith("/"):
-        return FilesRepository(Path(uri), uri)
-    parts = urlsplit(uri)
-    if parts.scheme in _LATER:
-        raise InvalidInput(
-            subject, f"{parts.scheme}:// is not supported yet by this release", "use a directory, or file:///directory"
-        )
-    if parts.scheme != "file":
-        raise InvalidInput(subject, "is not a URI of a repository", "give an absolute directory, or file:///directory")
-    if parts.netloc not in {"", "localhost"} or not parts.path.startswith("/") or parts.query or parts.fragment:
-        raise InvalidInput(subject, "does not name a directory of this machine", "write file:///directory")
-    return FilesRepository(Path(unquote(parts.path)), uri)

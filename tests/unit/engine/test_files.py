@@ -6,7 +6,7 @@ import os
 
 import pytest
 from modelfleet.adapters.files import FilesRepository
-from modelfleet.adapters.repository import open_repository
+from modelfleet.adapters.opening import open_repository
 from modelfleet.errors import InvalidInput, SourceChanged, SourceForbidden, SourceIncomplete, SourceNotFound
 
 
