@@ -37,7 +37,7 @@ class FilesRepository:
         """How people name it."""
         return self._uri
 
-    def origin(self, model: str) -> str:  # noqa: ARG002  (one origin for all)
+    def origin(self, model: str, version: int) -> str:  # noqa: ARG002  (one origin for all)
         """Return the URI that receipts name; see ``Repository``."""
         return self._uri
 

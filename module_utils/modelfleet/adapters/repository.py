@@ -55,8 +55,8 @@ class Repository(Protocol):
     def uri(self) -> str:
         """How people name it."""
 
-    def origin(self, model: str) -> str:
-        """Return the URI that receipts of a model name: that of the repository, or the model's own."""
+    def origin(self, model: str, version: int) -> str:
+        """Return the URI that the receipt of a version names: that of the repository, or the version's own."""
 
     def list_models(self) -> dict[str, tuple[int | str, ...]]:
         """Return every model with its versions, ascending; a model without a version has none.
