@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
@@ -11,7 +11,11 @@ class Location:
 
     Attributes:
         uri: ``gs://``, ``s3://``, ``http(s)://``, ``file://`` or an absolute path: a directory of versions, the files
-            of one version, a single file or an archive.
+            of one version, a single file or an archive. It may carry a password or a signature, so it is no part of
+            the representation.
+        versions: The only versions that count, by their numbers at the source, ascending; empty where all do. One
+            that the source does not have is wanted all the same, and missing.
     """
 
-    uri: str
+    uri: str = field(repr=False)
+    versions: tuple[int, ...] = ()
