@@ -13,7 +13,7 @@ version_added: "0.1.0"
 description:
   - Runs programs under a C(supervisord) of the connecting user that keeps everything below one directory.
   - Writes the supervisor's configuration, starts it where it does not run (also after it was killed), restarts
-    exactly the programs whose description changed, and waits until each listens on its ports.
+    exactly the programs whose description changed, and waits until each answers on its ports.
   - A port that another program holds is refused before anything is changed.
 options:
   home:
@@ -80,8 +80,18 @@ options:
             description: The variable with which a person chooses another; named when the port is taken.
             type: str
             required: true
+          address:
+            description: Where the port is reached from the node itself.
+            type: str
+            default: 127.0.0.1
+          health:
+            description:
+              - Path that answers 200 over HTTP once the program is well. Without it, listening is enough.
+            type: str
+            default: ""
       files:
-        description: Files that it reads when it starts. A change restarts it.
+        description:
+          - Files that it reads, each with C(content) or with C(secret). A change restarts it.
         type: list
         elements: dict
         default: []
@@ -93,11 +103,22 @@ options:
           content:
             description: What it holds.
             type: str
-            required: true
+          secret:
+            description: What it holds, where that is never to be shown.
+            type: str
           seed:
             description: Write it only where nothing lies yet; something else owns it from then on.
             type: bool
             default: false
+          watched:
+            description: The program notices a change by itself, and is not restarted for it.
+            type: bool
+            default: false
+          mode:
+            description:
+              - Its permissions in octal, for example V("0600"). Without them a new file gets V("0644"), and those of
+                an existing one stay.
+            type: str
       restart_token:
         description: Any text; the program is restarted when it changes.
         type: str
@@ -163,19 +184,28 @@ if TYPE_CHECKING:
 
 def argument_spec() -> Spec:
     """Return the module's arguments."""
-    port = {"number": {"type": "int", "required": True}, "variable": {"type": "str", "required": True}}
+    port = {
+        "number": {"type": "int", "required": True},
+        "variable": {"type": "str", "required": True},
+        "address": {"type": "str", "default": "127.0.0.1"},
+        "health": {"type": "str", "default": ""},
+    }
     file = {
         "path": {"type": "path", "required": True},
-        "content": {"type": "str", "required": True},
+        "content": {"type": "str"},
+        "secret": {"type": "str", "no_log": True},
         "seed": {"type": "bool", "default": False},
+        "watched": {"type": "bool", "default": False},
+        "mode": {"type": "str"},
     }
+    one_content = {"required_one_of": [["content", "secret"]], "mutually_exclusive": [["content", "secret"]]}
     program = {
         "name": {"type": "str", "required": True},
         "command": {"type": "list", "elements": "str", "required": True},
         "directory": {"type": "path", "required": True},
         "environment": {"type": "dict", "default": {}},
         "ports": {"type": "list", "elements": "dict", "default": [], "options": port},
-        "files": {"type": "list", "elements": "dict", "default": [], "options": file},
+        "files": {"type": "list", "elements": "dict", "default": [], "options": file, **one_content},
         "restart_token": {"type": "str", "default": "", "no_log": False},
     }
     return {

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import socket
-from dataclasses import dataclass, field
+import stat
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from .adapters.readiness import complaint
 from .adapters.supervisord import ProcessInfo, Supervisord, launcher, listeners
 from .durable import make_directory, replace_file
 from .errors import DeadlineExceeded, InvalidInput
-from .supervision import Layout, Program, render_program, render_supervisor
+from .supervision import ConfigFile, Layout, Program, render_program, render_supervisor
 from .waiting import Clock, Deadline
 
 if TYPE_CHECKING:
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
     from .adapters.supervisord import Listener
 
 POLL_S = 0.1
-CONNECT_TIMEOUT_S = 1.0
+#: Permissions of a new file for which nobody wants others.
+DEFAULT_MODE = 0o644
 #: Lines of a program's log that a failure shows.
 LOG_LINES = 15
 #: A program that was started this often and never became ready will not become ready.
@@ -34,7 +36,7 @@ class Outcome:
 
     Attributes:
         actions: One line each, in order; empty when nothing was to do.
-        before: Text of each file that differed; empty text for a missing one.
+        before: Text of each file that differed; empty text for a missing one, and a word in place of a secret.
         after: Text of the same files afterwards.
         processes: State of the programs, by name; empty in check mode on a host without a supervisor.
     """
@@ -56,26 +58,33 @@ class Supervision:
         self._supervisord = Supervisord(self._layout, supervisord, self._clock)
 
     def ensure(self, programs: Sequence[Program], ready_timeout_s: float, *, check_mode: bool) -> Outcome:
-        """Make the programs run as described and wait until each listens on its ports.
+        """Make the programs run as described and wait until each answers on its ports.
 
         Raises:
             InvalidInput: a port belongs to another program.
             DeadlineExceeded: a program does not become ready; the message ends with the last lines of its log.
         """
-        after = {path: text for path, text in self._files(programs).items() if _text(path) != text}
-        before = {path: _text(path) or "" for path in after}
+        files = self._files(programs)
+        changes = [file for file in files if _text(file.path) != file.content]
+        modes = {file.path: file.mode for file in files if file not in changes and file.mode is not None}
+        modes = {path: mode for path, mode in modes.items() if _mode(path) != mode}
+        before = {file.path: _shown(file, _text(file.path) or "", "the one before") for file in changes}
+        after = {file.path: _shown(file, file.content, "a new one") for file in changes}
         running = self._supervisord.processes() if self._supervisord.answers() else None
         self._require_ports(programs, running or {})
-        actions = [f"write {path}" for path in after]
+        actions = [f"write {file.path}" for file in changes]
+        actions += [f"set the permissions of {path} to {mode:04o}" for path, mode in modes.items()]
         replaced = running is None or self._layout.config in after
         if replaced:
             actions.append("start the supervisor" if running is None else "replace the supervisor")
         if check_mode:
             idle = [program.name for program in programs if running and not _coming_up(running, program)]
             return Outcome((*actions, *(f"start {name}" for name in idle)), before, after, running or {})
-        for path, text in after.items():
-            make_directory(path.parent)
-            replace_file(path, text.encode())
+        for file in changes:
+            make_directory(file.path.parent)
+            replace_file(file.path, file.content.encode(), DEFAULT_MODE if file.mode is None else file.mode)
+        for path, mode in modes.items():
+            path.chmod(mode)
         if replaced:
             self._supervisord.start()
         else:
@@ -93,14 +102,18 @@ class Supervision:
         stopped = self._supervisord.alive() if check_mode else self._supervisord.stop()
         return Outcome(("stop the supervisor and its programs",) if stopped else (), {}, {})
 
-    def _files(self, programs: Sequence[Program]) -> dict[Path, str]:
+    def _files(self, programs: Sequence[Program]) -> list[ConfigFile]:
+        """Return every file that must have a certain content."""
         words = launcher()
-        wanted = {self._layout.config: render_supervisor(self._layout, self._release)}
+        wanted = [ConfigFile(self._layout.config, render_supervisor(self._layout, self._release))]
         for program in programs:
-            for file in program.files:
-                if not (file.seed and file.path.exists()):
-                    wanted[file.path] = file.content
-            wanted[self._layout.program_config(program.name)] = render_program(program, self._layout, words)
+            # Of a seed that lies there already only the permissions matter.
+            wanted += [
+                replace(file, content=_text(file.path) or "") if file.seed and file.path.exists() else file
+                for file in program.files
+            ]
+            text = render_program(program, self._layout, words)
+            wanted.append(ConfigFile(self._layout.program_config(program.name), text))
         return wanted
 
     def _require_ports(self, programs: Sequence[Program], running: Mapping[str, ProcessInfo]) -> None:
@@ -130,28 +143,26 @@ class Supervision:
             processes = self._supervisord.processes()
             for program in list(waiting):
                 info = processes.get(program.name)
-                if info is not None and _ready(program, info):
+                complaints = _complaints(program, info)
+                if not complaints:
                     waiting.remove(program)
                     continue
                 if info is not None and info.pid:
                     started[program.name].add(info.pid)
                 hopeless = len(started[program.name]) >= STARTS_UNTIL_HOPELESS
                 if deadline.expired or hopeless or (info is not None and info.state == "FATAL"):
-                    raise self._not_ready(program, info, deadline, len(started[program.name]))
+                    how_long = f"{deadline.timeout_s - deadline.remaining_s:.0f} s"
+                    starts = f"{len(started[program.name])} starts"
+                    raise self._not_ready(program, f"{' and '.join(complaints)} after {how_long} and {starts}", info)
             if waiting:
                 deadline.pause(POLL_S)
 
-    def _not_ready(
-        self, program: Program, info: ProcessInfo | None, deadline: Deadline, starts: int
-    ) -> DeadlineExceeded:
+    def _not_ready(self, program: Program, problem: str, info: ProcessInfo | None) -> DeadlineExceeded:
         log = self._layout.program_log(program.name)
-        ports = " and ".join(str(port.number) for port in program.ports) or "any port"
-        state = info.state if info else "unknown to the supervisor"
-        how_long = f"{deadline.timeout_s - deadline.remaining_s:.0f} s and {starts} starts"
         tail = "\n".join(f"    {line}" for line in (_text(log) or "").splitlines()[-LOG_LINES:])
         return DeadlineExceeded(
             f"program {program.name}",
-            f"does not answer on {ports} after {how_long} ({state})",
+            f"{problem} ({info.state if info else 'unknown to the supervisor'})",
             f"read {log}, which ends with\n{tail}" if tail else f"its log {log} is empty",
         )
 
@@ -173,13 +184,18 @@ def _belongs_to(listener: Listener, info: ProcessInfo | None) -> bool:
     return info is not None and info.pid != 0 and info.pid in {listener.pid, listener.group}
 
 
-def _ready(program: Program, info: ProcessInfo) -> bool:
-    return info.state == "RUNNING" and all(_accepts(port.number) for port in program.ports)
+def _complaints(program: Program, info: ProcessInfo | None) -> list[str]:
+    """Return why a program is not ready; nothing when it is."""
+    if info is None or info.state != "RUNNING":
+        return ["does not answer on " + (" and ".join(str(port.number) for port in program.ports) or "any port")]
+    asked = (complaint(port.address, port.number, port.health) for port in program.ports)
+    return [words for words in asked if words]
 
 
-def _accepts(port: int) -> bool:
-    try:
-        with socket.create_connection(("127.0.0.1", port), timeout=CONNECT_TIMEOUT_S):
-            return True
-    except OSError:
-        return False
+def _mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def _shown(file: ConfigFile, text: str, word: str) -> str:
+    """Return what may be shown of a file's content."""
+    return f"(secret, {word})\n" if file.secret and text else text

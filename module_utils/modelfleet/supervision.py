@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _NAME = re.compile(r"[A-Za-z0-9_-]+")
+_MODE = re.compile(r"0?[0-7]{3}")
 #: More restarts than a broken program reaches in years: giving up is for people to decide.
 START_RETRIES = 1_000_000
 #: A log keeps this much, twice over: the file and its predecessors.
@@ -25,25 +26,40 @@ LOG_BACKUPS = 2
 
 @dataclass(frozen=True)
 class Port:
-    """A TCP port that a program listens on, and the variable with which a person chooses another."""
+    """A TCP port that a program listens on.
+
+    Attributes:
+        number: The port.
+        variable: With which a person chooses another.
+        address: Where it is reached from this machine.
+        health: Path that answers 200 over HTTP once the program is well; empty where listening is enough.
+    """
 
     number: int
     variable: str
+    address: str = "127.0.0.1"
+    health: str = ""
 
 
 @dataclass(frozen=True)
 class ConfigFile:
-    """A file that a program reads when it starts.
+    """A file that a program reads.
 
     Attributes:
         path: Where it lies.
         content: What it holds.
         seed: Written only where nothing lies yet, because something else owns it from then on.
+        watched: The program notices a change by itself, and is not restarted for it.
+        mode: Its permissions, kept also where its content stays; None leaves those of an existing file alone.
+        secret: What it holds is never shown.
     """
 
     path: Path
-    content: str
+    content: str = field(repr=False)
     seed: bool = False
+    watched: bool = False
+    mode: int | None = None
+    secret: bool = False
 
 
 @dataclass(frozen=True)
@@ -56,7 +72,7 @@ class Program:
         directory: Its working directory.
         environment: Variables it gets in addition to the supervisor's own.
         ports: What it listens on once it is ready.
-        files: What it reads when it starts; a changed one restarts it, a seed does not.
+        files: What it reads; a changed one restarts it, unless it is a seed or watched.
         restart_token: Any text; the program is restarted when it changes.
     """
 
@@ -123,11 +139,8 @@ def program_from_dict(data: Mapping[str, Any]) -> Program:
         command=tuple(str(word) for word in data["command"]),
         directory=Path(str(data["directory"])),
         environment={str(key): str(value) for key, value in (data.get("environment") or {}).items()},
-        ports=tuple(Port(int(port["number"]), str(port["variable"])) for port in data.get("ports") or ()),
-        files=tuple(
-            ConfigFile(Path(str(file["path"])), str(file["content"]), bool(file.get("seed")))
-            for file in data.get("files") or ()
-        ),
+        ports=tuple(_port(port) for port in data.get("ports") or ()),
+        files=tuple(_file(file) for file in data.get("files") or ()),
         restart_token=str(data.get("restart_token") or ""),
     )
     numbers = [port.number for port in program.ports]
@@ -145,9 +158,34 @@ def program_from_dict(data: Mapping[str, Any]) -> Program:
     return program
 
 
+def _port(data: Mapping[str, Any]) -> Port:
+    return Port(
+        number=int(data["number"]),
+        variable=str(data["variable"]),
+        address=str(data.get("address") or Port.address),
+        health=str(data.get("health") or ""),
+    )
+
+
+def _file(data: Mapping[str, Any]) -> ConfigFile:
+    secret = data.get("secret") is not None
+    mode = data.get("mode")
+    if mode is not None and not _MODE.fullmatch(str(mode)):
+        raise InvalidInput(f"file {data['path']}", f"{mode!r} are no permissions", "give them in octal, like '0600'")
+    return ConfigFile(
+        path=Path(str(data["path"])),
+        content=str(data["secret"] if secret else data["content"]),
+        seed=bool(data.get("seed")),
+        watched=bool(data.get("watched")),
+        mode=None if mode is None else int(str(mode), 8),
+        secret=secret,
+    )
+
+
 def restart_digest(program: Program) -> str:
     """Return a digest of everything, apart from its command line, that a running program has read."""
-    facts = [program.restart_token, [[str(file.path), file.content] for file in program.files if not file.seed]]
+    read = [file for file in program.files if not (file.seed or file.watched)]
+    facts = [program.restart_token, [[str(file.path), file.content] for file in read]]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
 

@@ -33,6 +33,9 @@ ORDER_TIMEOUT_S = 60.0
 #: How long the supervisor itself may take to come up or to go away.
 SUPERVISOR_TIMEOUT_S = 30.0
 POLL_S = 0.05
+#: Variables that tell who a person is to the stores, and where these are. The supervisor outlives the person's shell
+#: and hands its environment on, so its programs are told such things by their own descriptions alone.
+_PERSONAL = ("AWS_", "CLOUDSDK_", "GOOGLE_", "STORAGE_EMULATOR_HOST")
 #: As much of a command line as tells people which program it is.
 COMMAND_LENGTH = 120
 #: ``st`` of a listening socket in ``/proc/net/tcp``.
@@ -153,6 +156,7 @@ class Supervisord:
         try:
             done = subprocess.run(  # noqa: S603  (the environment's own program)
                 [str(self._command), "-c", str(self._layout.config)],
+                env={name: value for name, value in os.environ.items() if not name.startswith(_PERSONAL)},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,

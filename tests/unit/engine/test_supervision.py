@@ -77,3 +77,23 @@ def test_a_changed_file_restarts_and_a_seed_does_not():
     assert digest("a", seed=False) != digest("b", seed=False)
     assert digest("a", seed=True) == digest("b", seed=True)
     assert restart_digest(program()) != restart_digest(program(restart_token="other"))
+
+
+def test_a_file_that_the_program_watches_does_not_restart_it():
+    def digest(content):
+        return restart_digest(program(files=[{"path": "/f", "content": content, "watched": True}]))
+
+    assert digest("a") == digest("b")
+
+
+def test_a_secret_shows_neither_in_a_program_s_text_nor_in_its_configuration(tmp_path):
+    told = program(files=[{"path": "/f", "secret": "the key", "mode": "0600"}])
+    assert "the key" not in repr(told)
+    assert "the key" not in render_program(told, Layout(tmp_path))
+    assert (told.files[0].content, told.files[0].mode) == ("the key", 0o600)
+
+
+@pytest.mark.parametrize("mode", ["rw", "9", "06000", "0o600"])
+def test_permissions_that_are_none_are_refused(mode):
+    with pytest.raises(InvalidInput, match="octal"):
+        program(files=[{"path": "/f", "content": "", "mode": mode}])

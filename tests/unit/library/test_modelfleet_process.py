@@ -146,6 +146,72 @@ def test_files_are_written_and_seeds_only_where_nothing_lies(home):
     assert settings.read_text() == "b"
 
 
+def test_a_secret_is_written_for_its_owner_alone_and_never_shown(home):
+    path = home.path / "etc" / "key"
+
+    def program(secret, **changes):
+        return described("one", port, files=[{"path": str(path), "secret": secret, "mode": "0600", **changes}])
+
+    port = free_port()
+    result = home.ensure(program("first-key", seed=True), diff=True)
+    assert (path.read_text(), path.stat().st_mode & 0o777) == ("first-key", 0o600)
+    assert "first-key" not in str(result)
+    path.chmod(0o644)
+    told = home.ensure(program("another-key", seed=True), check=True)
+    assert told["actions"] == [f"set the permissions of {path} to 0600"]
+    assert home.ensure(program("another-key", seed=True))["actions"] == told["actions"]
+    assert (path.read_text(), path.stat().st_mode & 0o777) == ("first-key", 0o600)
+    assert not home.ensure(program("another-key", seed=True))["changed"]
+    watched = home.ensure(program("another-key", watched=True), diff=True)
+    assert watched["actions"] == [f"write {path}"]
+    assert "secret" in watched["diff"]["after"]
+    assert "-key" not in str(watched)
+    assert pids(watched) == pids(result)
+
+
+#: Answers 503 for a while, then 200, with the path that was asked.
+HEALTH = """
+import http.server, sys, time
+begin = time.monotonic()
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        well = self.path == "/health" and time.monotonic() - begin > float(sys.argv[2])
+        self.send_response(200 if well else 503)
+        self.end_headers()
+        self.wfile.write(b"a worker\\nhangs")
+http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
+"""
+
+
+def unwell(port, *, seconds, path="/health"):
+    program = described("one", port, seconds, code=HEALTH)
+    return {**program, "ports": [{"number": port, "variable": "one_port", "health": path}]}
+
+
+def test_a_program_is_ready_when_it_says_that_it_is_well(home):
+    begin = time.monotonic()
+    assert home.ensure(unwell(free_port(), seconds=1))["changed"]
+    assert time.monotonic() - begin > 1
+
+
+def test_a_program_that_stays_unwell_fails_with_its_own_reason(home):
+    port = free_port()
+    result = home.ensure(unwell(port, seconds=600), ready_timeout=2)
+    assert result["failed"]
+    assert f"program one: answers 503 on {port}/health: a worker hangs" in result["msg"]
+
+
+def test_what_a_shell_says_about_stores_does_not_reach_the_programs(home, monkeypatch):
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "of a person")
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", "http://127.0.0.1:1")
+    monkeypatch.setenv("MODELFLEET_TEST_WORD", "kept")
+    pid = pids(home.ensure(described("one", free_port())))["one"]
+    environment = Path(f"/proc/{pid}/environ").read_bytes()
+    assert b"MODELFLEET_TEST_WORD=kept" in environment
+    assert b"AWS_" not in environment
+    assert b"STORAGE_EMULATOR_HOST" not in environment
+
+
 def test_another_release_replaces_the_supervisor(home):
     program = described("one", free_port())
     first = pids(home.ensure(program, release="1"))
