@@ -5,13 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from . import manifest
-from .errors import GuardRefused
+from .errors import GuardRefused, InvalidInput, SourceForbidden, SourceNotFound, SourceUnavailable
+from .locations import Location
+from .specs import Manifest, Spec, Versions
+from .structures import from_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from .adapters.repository import Repository
-    from .manifest import Manifest
+    from .kserve import Definitions
+    from .model_definition import Definition
     from .store import Store
 
 #: The manifest's name in a repository.
@@ -51,6 +56,50 @@ def find(given: Mapping[str, Any], repository: Repository, store: Store, *, allo
     return manifest.parse({**given, "models": None}, "manifest")
 
 
+def from_file(path: Path) -> Mapping[str, Any]:
+    """Return the structure that a file of an inventory's manifest holds, ready to be given to ``find``.
+
+    Raises:
+        InvalidInput: it is wrong; the path of keys to the mistake is named.
+        SourceNotFound: there is no such file.
+        SourceForbidden: it may not be read.
+        SourceUnavailable: it cannot be read now.
+    """
+    subject, stays = str(path), "nothing changes until it can be read"
+    try:
+        text = path.read_text("utf-8")
+    except FileNotFoundError as error:
+        raise SourceNotFound(subject, "does not exist", f"write it; {stays}") from error
+    except PermissionError as error:
+        raise SourceForbidden(subject, "may not be read", f"let this user read it; {stays}") from error
+    except OSError as error:
+        raise SourceUnavailable(subject, f"cannot be read: {error.strerror}", stays) from error
+    except UnicodeDecodeError as error:
+        raise InvalidInput(subject, f"is not UTF-8: {error}", "write it in UTF-8") from error
+    manifest.parse(text, subject)
+    found: Mapping[str, Any] = from_json(text, subject)
+    return found
+
+
+def from_definitions(definitions: Definitions, source: str) -> Manifest:
+    """Return the manifest of models that each have their own source.
+
+    A model's versions are numbered anew where its source changes, so that a pinned one is told by its location, and
+    the manifest only says how many there are.
+
+    Args:
+        definitions: The models; those that have a problem stay as they are.
+        source: What messages call it.
+    """
+    return Manifest(
+        source=source,
+        models={name: _spec(definition) for name, definition in definitions.models.items()},
+        locations={name: Location(item.uri, item.versions.pinned) for name, item in definitions.models.items()},
+        refused=dict(definitions.problems),
+        partial=definitions.partial,
+    )
+
+
 def remember(found: Manifest, repository: Repository, store: Store) -> None:
     """Remember a manifest of the repository that was followed, or that none was. The caller holds the store's lock.
 
@@ -59,6 +108,13 @@ def remember(found: Manifest, repository: Repository, store: Store) -> None:
     """
     source = _source(repository)
     store.note(FOLLOWED, source if found.source == source else "")
+
+
+def _spec(definition: Definition) -> Spec:
+    versions = definition.versions
+    return Spec(
+        versions=Versions(latest=len(versions.pinned) or versions.latest), memory=definition.memory_bytes or None
+    )
 
 
 def _source(repository: Repository) -> str:
