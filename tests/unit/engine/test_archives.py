@@ -1,0 +1,438 @@
+"""Archives of versions: what is unpacked, and what is refused as a whole."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import os
+import struct
+import tarfile
+import zipfile
+import zlib
+
+import pytest
+from modelfleet.adapters import archive_members, zip_archives
+from modelfleet.adapters.archives import archive_kind, unpack
+from modelfleet.errors import InvalidInput, NoSpace, SourceIncomplete
+
+ROOM = 1 << 30
+MODEL = {"saved_model.pb": b"graph", "variables/variables.index": b"i" * 3_000_000, "assets/empty": b""}
+
+
+def tar_of(files, mode="w"):
+    """Return the bytes of an archive of (name, content) pairs; a content that is a TarInfo is added as it is."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode=mode) as archive:
+        for name, content in files:
+            if isinstance(content, tarfile.TarInfo):
+                content.name = name
+                archive.addfile(content)
+            else:
+                info = tarfile.TarInfo(name)
+                info.size, info.mode = len(content), 0o4777
+                archive.addfile(info, io.BytesIO(content))
+    return buffer.getvalue()
+
+
+def zip_of(files, method=zipfile.ZIP_DEFLATED):
+    """Return the bytes of an archive of (name or ZipInfo, content) pairs."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", method) as archive:
+        for name, content in files:
+            info = zipfile.ZipInfo(name) if isinstance(name, str) else name
+            archive.writestr(info, content, method)
+    return buffer.getvalue()
+
+
+def kind_of(what):
+    info = tarfile.TarInfo()
+    info.type, info.linkname = what, "saved_model.pb"
+    return info
+
+
+PACKERS = {
+    "zip": ("zip", zip_of),
+    "stored zip": ("zip", lambda files: zip_of(files, zipfile.ZIP_STORED)),
+    "tar": ("tar", tar_of),
+    "tar.gz": ("tar", lambda files: tar_of(files, "w:gz")),
+}
+
+
+@pytest.fixture
+def place(tmp_path):
+    (tmp_path / "version").mkdir()
+    return tmp_path
+
+
+def unpacked(place, kind, data, limit=ROOM, check=lambda: None):
+    """Unpack into an empty directory, hold that an error leaves it empty, and return what was written."""
+    (place / "archive").write_bytes(data)
+    into = place / "version"
+    try:
+        unpack(place / "archive", kind, into, limit_bytes=limit, check=check, subject="model m version 1")
+    except BaseException:
+        assert not list(into.iterdir())
+        assert sorted(path.name for path in place.iterdir()) == ["archive", "version"]
+        raise
+    return {str(path.relative_to(into)): path.read_bytes() for path in into.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("m.zip", "zip"),
+        ("M.ZIP", "zip"),
+        ("m.tar", "tar"),
+        ("m.tar.gz", "tar"),
+        ("m-1.2.tgz", "tar"),
+        ("saved_model.pb", ""),
+        ("model.gz", ""),
+        ("zip", ""),
+        ("", ""),
+    ],
+)
+def test_the_kind_follows_from_the_name(name, kind):
+    assert archive_kind(name) == kind
+
+
+@pytest.mark.parametrize("packer", PACKERS)
+def test_all_members_are_unpacked_as_plain_files(place, packer):
+    kind, pack = PACKERS[packer]
+    assert unpacked(place, kind, pack(MODEL.items())) == MODEL
+    for path in (place / "version").rglob("*"):
+        assert path.stat().st_mode & 0o7777 == (0o755 if path.is_dir() else 0o644)
+        assert path.stat().st_uid == os.getuid()
+
+
+@pytest.mark.parametrize("packer", PACKERS)
+def test_members_may_be_many_and_below_a_dot(place, packer):
+    kind, pack = PACKERS[packer]
+    files = [("./saved_model.pb", b"x"), *((f"./assets/{number % 7}/{number}", b"") for number in range(3000))]
+    assert len(unpacked(place, kind, pack(files))) == 3001
+
+
+def test_directories_of_archives_are_made_also_when_they_are_empty(place):
+    folder = tarfile.TarInfo()
+    folder.type, folder.mode = tarfile.DIRTYPE, 0
+    again = tarfile.TarInfo()
+    again.type = tarfile.DIRTYPE
+    unpacked(place, "tar", tar_of([("./", kind_of(tarfile.DIRTYPE)), ("assets/", folder), ("assets", again)]))
+    assert (place / "version" / "assets").stat().st_mode & 0o777 == 0o755
+
+
+def test_a_zip_whose_sizes_follow_the_data_and_one_of_the_large_format_are_read(place):
+    class Pipe(io.BytesIO):
+        def seekable(self):
+            return False
+
+        def tell(self):
+            raise OSError
+
+    pipe = Pipe()
+    with zipfile.ZipFile(pipe, "w") as archive, archive.open("saved_model.pb", "w", force_zip64=True) as member:
+        member.write(b"graph")
+    assert unpacked(place, "zip", pipe.getvalue()) == {"saved_model.pb": b"graph"}
+
+
+def test_long_names_of_tar_archives_are_read(place):
+    name = "/".join(["d" * 80] * 4)
+    for format_ in (tarfile.GNU_FORMAT, tarfile.PAX_FORMAT):
+        buffer = io.BytesIO()
+        with tarfile.open(fileobj=buffer, mode="w", format=format_) as archive:
+            archive.addfile(tarfile.TarInfo(name))
+        assert unpacked(place, "tar", buffer.getvalue()) == {name: b""}
+        (place / "version" / name).unlink()
+        os.removedirs((place / "version" / name).parent)
+        (place / "version").mkdir(exist_ok=True)
+
+
+@pytest.mark.parametrize("packer", PACKERS)
+@pytest.mark.parametrize("above", ["1", "digits", "digits/1"])
+def test_the_directory_with_the_model_is_the_version(place, packer, above):
+    kind, pack = PACKERS[packer]
+    files = [(f"{above}/{name}", content) for name, content in MODEL.items()]
+    files += [("README", b"how to"), ("__MACOSX/._saved_model.pb", b"\0")]
+    assert unpacked(place, kind, pack(files)) == MODEL
+
+
+def test_a_directory_with_the_name_of_the_one_that_is_lifted_stays(place):
+    files = {"m/saved_model.pb": b"x", "m/m/deep": b"y"}
+    assert unpacked(place, "zip", zip_of(files.items())) == {"saved_model.pb": b"x", "m/deep": b"y"}
+
+
+def test_a_model_at_the_top_stays_there_whatever_lies_below(place):
+    files = {"saved_model.pb": b"x", "assets/1/saved_model.pb": b"y", "assets/2/saved_model.pb": b"z"}
+    assert unpacked(place, "zip", zip_of(files.items())) == files
+
+
+def test_what_holds_no_model_stays_as_it_is(place):
+    assert unpacked(place, "zip", zip_of([("m/model.joblib", b"x")])) == {"m/model.joblib": b"x"}
+
+
+@pytest.mark.parametrize(
+    ("names", "what"), [(["1", "2", "m/10"], "3 versions: 1, 2, m/10"), (["a", "2"], "2 SavedModels: 2, a")]
+)
+def test_several_models_in_one_archive_are_refused(place, names, what):
+    data = tar_of([(f"{name}/saved_model.pb", b"x") for name in names])
+    with pytest.raises(
+        InvalidInput, match=f"model m version 1: its archive holds {what}; give each version an archive"
+    ):
+        unpacked(place, "tar", data)
+
+
+HOSTILE = {
+    "../outside": "leads out",
+    "a/../../outside": "leads out",
+    "a/..": "leads out",
+    "/etc/outside": "leads out",
+    "//outside": "leads out",
+    ".//outside": "leads out",
+    "C:/outside": "leads out",
+    "c:outside": "leads out",
+    "": "cannot be the name",
+    "a//b": "cannot be the name",
+    "a/./b": "cannot be the name",
+    "a\\..\\b": "cannot be the name",
+    "line\nfeed": "cannot be the name",
+    "escape\x1b[2J": "cannot be the name",
+    "right\u202eto left": "cannot be the name",
+    "x" * 256: "longer or deeper",
+    "/".join("x" * 40): "longer or deeper",
+    "/".join(["y" * 200] * 6): "longer or deeper",
+    "ä" * 128: "longer or deeper",
+}
+
+
+@pytest.mark.parametrize("packer", PACKERS)
+@pytest.mark.parametrize("name", HOSTILE)
+def test_names_that_lead_elsewhere_or_hurt_are_refused(place, packer, name):
+    kind, pack = PACKERS[packer]
+    with pytest.raises(InvalidInput, match=HOSTILE[name]) as refusal:
+        unpacked(place, kind, pack([*MODEL.items(), (name, b"x")]))
+    assert refusal.value.one_line().isprintable()
+
+
+@pytest.mark.parametrize("packer", PACKERS)
+@pytest.mark.parametrize(
+    ("names", "problem"),
+    [
+        (["a/b", "A/c"], "case or composition"),
+        (["Model.pb", "model.pb"], "case or composition"),
+        (["gr\u00fcn", "gru\u0308n"], "case or composition"),
+        (["a/b", "a"], "a file and a directory at once"),
+        (["a", "a/b"], "a file and a directory at once"),
+        (["a/b", "./a/b"], "twice"),
+    ],
+)
+def test_names_that_collide_are_refused(place, packer, names, problem):
+    kind, pack = PACKERS[packer]
+    with pytest.raises(InvalidInput, match=problem):
+        unpacked(place, kind, pack([(name, b"x") for name in names]))
+
+
+@pytest.mark.parametrize(
+    "what",
+    [
+        tarfile.SYMTYPE,
+        tarfile.LNKTYPE,
+        tarfile.CHRTYPE,
+        tarfile.BLKTYPE,
+        tarfile.FIFOTYPE,
+        tarfile.GNUTYPE_SPARSE,
+        b"Z",
+    ],
+)
+@pytest.mark.parametrize("mode", ["w", "w:gz"])
+def test_tar_members_that_are_no_plain_files_are_refused(place, what, mode):
+    with pytest.raises(InvalidInput, match="holds 'odd', which is no plain file"):
+        unpacked(place, "tar", tar_of([("saved_model.pb", b"x"), ("odd", kind_of(what))], mode))
+
+
+def test_a_file_with_holes_is_refused(place):
+    info = tarfile.TarInfo()
+    info.size, info.pax_headers = 512, {"GNU.sparse.map": "0,0,8589934592,0", "GNU.sparse.size": "8589934592"}
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as archive:
+        info.name = "saved_model.pb"
+        archive.addfile(info, io.BytesIO(bytes(512)))
+    with pytest.raises(InvalidInput, match="which has holes"):
+        unpacked(place, "tar", buffer.getvalue())
+
+
+@pytest.mark.parametrize("mode", [0o120777, 0o010644, 0o020644])
+def test_zip_members_that_are_no_plain_files_are_refused(place, mode):
+    odd = zipfile.ZipInfo("odd")
+    odd.create_system, odd.external_attr = 3, mode << 16
+    with pytest.raises(InvalidInput, match="holds 'odd', which is no plain file"):
+        unpacked(place, "zip", zip_of([("saved_model.pb", b"x"), (odd, b"/etc/passwd")]))
+
+
+def test_nothing_is_written_of_a_zip_that_is_refused(place):
+    written = []
+    data = zip_of([("saved_model.pb", b"x"), ("../odd", b"x")])
+    with pytest.raises(InvalidInput):
+        unpacked(place, "zip", data, check=lambda: written.append(1))
+    assert not written
+
+
+@pytest.mark.parametrize("packer", ["zip", "tar"])
+def test_more_members_than_any_model_has_are_refused(place, packer, monkeypatch):
+    monkeypatch.setattr(archive_members, "MEMBER_LIMIT", 10)
+    kind, pack = PACKERS[packer]
+    assert len(unpacked(place, kind, pack([(str(number), b"") for number in range(10)]))) == 10
+    for path in (place / "version").iterdir():
+        path.unlink()
+    with pytest.raises(InvalidInput, match="more than 10 members"):
+        unpacked(place, kind, pack([(str(number), b"") for number in range(11)]))
+
+
+def test_a_list_of_members_larger_than_memory_should_hold_is_refused(place, monkeypatch):
+    monkeypatch.setattr(zip_archives, "DIRECTORY_LIMIT", 70_000)
+    assert len(unpacked(place, "zip", zip_of([("saved_model.pb", b"x")]))) == 1
+    (place / "version" / "saved_model.pb").unlink()
+    with pytest.raises(SourceIncomplete, match="claims to have"):
+        unpacked(place, "zip", zip_of([(f"{number:0>200}", b"") for number in range(300)]))
+
+
+def test_encrypted_members_are_refused(place):
+    data = bytearray(zip_of([("saved_model.pb", b"x")]))
+    data[6] |= 1  # the flags in the member's own header
+    data[data.index(b"PK\1\2") + 8] |= 1  # and in the list
+    with pytest.raises(InvalidInput, match="which is encrypted"):
+        unpacked(place, "zip", bytes(data))
+
+
+def test_methods_that_take_as_much_memory_as_they_like_are_refused(place):
+    for method in (zipfile.ZIP_LZMA, zipfile.ZIP_BZIP2):
+        with pytest.raises(InvalidInput, match="another method than deflate"):
+            unpacked(place, "zip", zip_of([("saved_model.pb", b"x")], method))
+
+
+@pytest.mark.parametrize("packer", PACKERS)
+def test_no_more_is_unpacked_than_there_is_room_for(place, packer):
+    kind, pack = PACKERS[packer]
+    files = [("saved_model.pb", b"x" * 10), ("big", bytes(5_000_000))]
+    with pytest.raises(NoSpace, match="model m version 1: unpacks to more than the 5000009 bytes"):
+        unpacked(place, kind, pack(files), limit=5_000_009)
+    assert len(unpacked(place, kind, pack(files), limit=5_000_010)) == 2
+
+
+def test_a_member_that_unpacks_to_more_than_it_says_is_damaged(place):
+    data = bytearray(zip_of([("saved_model.pb", bytes(1000))]))
+    for offset in (22, data.index(b"PK\1\2") + 24):
+        data[offset : offset + 4] = struct.pack("<I", 10)
+    with pytest.raises(SourceIncomplete, match="Bad CRC-32"):
+        unpacked(place, "zip", bytes(data))
+
+
+def test_a_member_that_unpacks_to_less_than_it_says_is_damaged(place):
+    data = bytearray(zip_of([("saved_model.pb", bytes(1000))]))
+    for offset in (22, data.index(b"PK\1\2") + 24):
+        data[offset : offset + 4] = struct.pack("<I", 1001)
+    with pytest.raises(SourceIncomplete, match=r"saved_model\.pb has 1000 bytes instead of 1001"):
+        unpacked(place, "zip", bytes(data))
+
+
+def test_members_that_share_their_bytes_are_refused(place):
+    data = zip_of([("a", os.urandom(5000)), ("b", b"x")], zipfile.ZIP_STORED)
+    end = data.rindex(b"PK\5\6")
+    begin = data.index(b"PK\1\2")
+    first = data[begin : data.index(b"PK\1\2", begin + 4)]
+    twins = b"".join(first[:46] + bytes([ord("a") + number]) for number in range(9))
+    tail = bytearray(data[end:])
+    tail[8:12] = struct.pack("<HH", 9, 9)
+    tail[12:16] = struct.pack("<I", len(twins))
+    with pytest.raises(SourceIncomplete, match="its members overlap"):
+        unpacked(place, "zip", data[:begin] + twins + bytes(tail))
+
+
+@pytest.mark.parametrize("packer", PACKERS)
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.9, 0.97])
+def test_a_cut_off_archive_is_incomplete(place, packer, share):
+    kind, pack = PACKERS[packer]
+    files = [("saved_model.pb", os.urandom(100_000)), ("variables/x", os.urandom(100_000))]
+    data = pack(files)
+    with pytest.raises(SourceIncomplete, match=r"model m version 1: its archive cannot be unpacked \(.+\); look"):
+        unpacked(place, kind, data[: int(len(data) * share)])
+
+
+def test_a_tar_archive_that_ends_between_two_members_is_incomplete(place):
+    data = tar_of([("saved_model.pb", bytes(512)), ("variables/x", bytes(512))])
+    for end in (512, 1024, 1536, 2048):
+        with pytest.raises(SourceIncomplete):
+            unpacked(place, "tar", data[:end])
+    with pytest.raises(SourceIncomplete):
+        unpacked(place, "tar", data[:1024] + b"junk" * 128 + data[1024:])
+
+
+@pytest.mark.parametrize("place_of_damage", [-8, -1, 5000])
+def test_damage_that_only_the_checksum_of_gzip_tells_is_found(place, place_of_damage):
+    data = bytearray(gzip.compress(tar_of([("saved_model.pb", os.urandom(20_000))]), 0))
+    data[place_of_damage] ^= 1
+    with pytest.raises(SourceIncomplete, match="cannot be unpacked"):
+        unpacked(place, "tar", bytes(data))
+
+
+def test_damage_that_only_the_checksum_of_zip_tells_is_found(place):
+    data = bytearray(zip_of([("saved_model.pb", os.urandom(20_000))], zipfile.ZIP_STORED))
+    data[5000] ^= 1
+    with pytest.raises(SourceIncomplete, match="Bad CRC-32"):
+        unpacked(place, "zip", bytes(data))
+
+
+def test_gzip_in_several_parts_is_one_archive(place):
+    data = tar_of(MODEL.items())
+    parts = gzip.compress(data[:1000]) + gzip.compress(data[1000:])
+    assert unpacked(place, "tar", parts) == MODEL
+
+
+def test_an_archive_that_does_not_end_is_given_up(place):
+    press = zlib.compressobj(9, zlib.DEFLATED, 31)
+    data = press.compress(tar_of([("saved_model.pb", b"x")]))
+    data += b"".join(press.compress(bytes(1 << 20)) for _ in range(20)) + press.flush()
+    with pytest.raises(SourceIncomplete, match="goes on after its end"):
+        unpacked(place, "tar", data)
+
+
+def test_a_name_that_claims_to_be_longer_than_memory_is_refused(place):
+    header = tarfile.TarInfo("././@LongLink")
+    header.type, header.size = tarfile.GNUTYPE_LONGNAME, 1 << 40
+    data = header.tobuf(tarfile.GNU_FORMAT)
+    with pytest.raises(SourceIncomplete, match="claims to have 1099511627776 bytes"):
+        unpacked(place, "tar", data + bytes(1 << 20))
+
+
+def test_a_size_below_zero_is_refused(place):
+    header = bytearray(tarfile.TarInfo("saved_model.pb").tobuf(tarfile.GNU_FORMAT))
+    header[124:136] = (-512).to_bytes(12, "big", signed=True)
+    header[148:156] = b"%06o\0 " % tarfile.calc_chksums(bytes(header))[0]
+    with pytest.raises(SourceIncomplete):
+        unpacked(place, "tar", bytes(header) + bytes(10240))
+    info = tarfile.TarInfo("saved_model.pb")
+    info.pax_headers = {"size": "-512"}
+    with pytest.raises(SourceIncomplete):
+        unpacked(place, "tar", info.tobuf(tarfile.PAX_FORMAT) + bytes(10240))
+
+
+@pytest.mark.parametrize(("kind", "data"), [("zip", b"<html>sign in</html>"), ("tar", b"<html>" * 300), ("tar", b"")])
+def test_a_page_that_is_no_archive_is_told_as_such(place, kind, data):
+    with pytest.raises(SourceIncomplete, match="look whether the address leads to the archive"):
+        unpacked(place, kind, data)
+
+
+@pytest.mark.parametrize("packer", PACKERS)
+def test_unpacking_ends_within_a_mebibyte_when_it_is_no_longer_wanted(place, packer):
+    class Cancelled(RuntimeError):
+        pass
+
+    calls = []
+
+    def check():
+        calls.append(1)
+        if len(calls) > 3:
+            raise Cancelled
+
+    kind, pack = PACKERS[packer]
+    with pytest.raises(Cancelled):
+        unpacked(place, kind, pack([("saved_model.pb", bytes(50_000_000))]), check=check)
+    assert len(calls) == 4
