@@ -186,7 +186,7 @@ def _link(top: int) -> tuple[int, ...]:
 def _look(path: Path, folder: int, link: tuple[int, ...]) -> _Look:
     names = os.listdir(folder)
     if not link and DATA not in names and any(name.startswith("..") for name in names):
-        raise OSError(errno.ENOENT, f"{DATA} is missing")
+        raise OSError(errno.ESTALE, f"{DATA} is missing")
     shown = sorted(name for name in names if not name.startswith("."))
     if len(shown) > COUNT_LIMIT:
         problem = f"holds {len(shown)} files, and a directory of definitions has up to {COUNT_LIMIT}"

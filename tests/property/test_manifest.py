@@ -6,8 +6,9 @@ import json
 
 from hypothesis import given
 from hypothesis import strategies as st
-from modelfleet.errors import InvalidInput
+from modelfleet.errors import InvalidInput, NoMemory
 from modelfleet.manifest import Desired, parse, resolve, track
+from modelfleet.quantity import parse_bytes
 
 names = st.sampled_from(["digits", "ranker", "a-b", "X_1"])
 numbers = st.integers(1, 6)
@@ -21,7 +22,7 @@ specs = st.fixed_dictionaries(
         "versions": selectors,
         "labels": st.dictionaries(st.sampled_from(["stable", "canary"]), numbers, max_size=2),
         "keep": st.integers(1, 3),
-        "memory": st.sampled_from(["1Gi", 4096]),
+        "memory": st.sampled_from(["1Gi", "512Mi", 2**29, "2Gi", 0]),
         "probe": st.just({"requests": "digits/probe.json"}),
     },
 )
@@ -73,6 +74,31 @@ def test_the_result_keeps_its_promises(manifest, listing, node, refused, held):
             missing = version not in listing.get(name, ()) and version not in held.get(name, ())
             assert missing == any(p.subject == f"model {name} version {version}" for p in desired.problems)
     assert Desired.from_dict(json.loads(json.dumps(desired.to_dict()))).to_dict() == desired.to_dict()
+
+
+@given(manifests(), listings, refusals, listings, st.integers(0, 6).map(lambda halves: halves * 2**29 + 1))
+def test_memory_is_never_promised_twice_and_what_runs_is_never_given_up(manifest, listing, refused, held, budget):
+    free = resolve(manifest, listing, "node-1", refused, held)
+    desired = resolve(manifest, listing, "node-1", refused, held, budget)
+    each = {n: parse_bytes(s.memory or 0, n) for n, s in manifest.for_node("node-1", listing).items()}
+    too_large = {p.subject.removeprefix("model ") for p in desired.problems if isinstance(p, NoMemory)}
+
+    assert {*desired.models, *desired.unresolved} == {*free.models, *free.unresolved}
+    assert set(desired.unresolved) - set(free.unresolved) <= too_large <= set(desired.unresolved)
+    assert desired.models == {name: model for name, model in free.models.items() if name not in too_large}
+    assert all(each[name] for name in too_large)
+    newcomers = {name for name in desired.models if each[name] and not held.get(name)}
+    running = {name for name in each if held.get(name)}
+    if newcomers or not running & too_large:
+        admitted = sum(each[name] * len(desired.models[name].versions) for name in desired.models)
+        staying = sum(each[name] for name in running & set(desired.unresolved))
+        assert admitted + staying <= budget
+    for name in too_large - running:
+        rest = sum(each[n] * len(free.models[n].versions) for n in free.models if n != name)
+        blocked = sum(each[n] * max(len(held[n]), 1) for n in running)
+        assert each[name] * len(free.models[name].versions) + rest + blocked > budget
+    again = resolve(manifest, listing, "node-1", refused, held, budget)
+    assert desired.to_dict() == again.to_dict()
 
 
 @given(listings, refusals, st.integers(1, 3))

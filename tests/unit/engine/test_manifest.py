@@ -3,8 +3,8 @@ from __future__ import annotations
 import json
 
 import pytest
-from modelfleet.errors import InvalidInput, ServerRefused, SourceEmpty, SourceNotFound, rebuilt
-from modelfleet.manifest import Desired, DesiredModel, Spec, Versions, parse, resolve, track
+from modelfleet.errors import InvalidInput, NoMemory, ServerRefused, SourceEmpty, SourceNotFound, rebuilt
+from modelfleet.manifest import Desired, DesiredModel, Manifest, Spec, Versions, parse, resolve, track
 
 EXAMPLE = {
     "format": 1,
@@ -50,6 +50,9 @@ def test_the_example_means_what_it_says():
         ("{", "fleet.json", "not JSON"),
         ('{"absent": [], "absent": []}', "fleet.json", "'absent' is given twice"),
         ("[]", "fleet.json", "not a mapping"),
+        ("null", "fleet.json", "says nothing"),
+        ('{"revision": NaN}', "fleet.json", "NaN"),
+        ("[" * 100_000, "fleet.json", "not JSON"),
         ({"modls": {}}, "fleet.json", "unknown key 'modls'"),
         ({"format": 2}, "fleet.json: format", "is 2"),
         ({"revision": -1}, "fleet.json: revision", "is -1"),
@@ -70,6 +73,9 @@ def test_the_example_means_what_it_says():
         ({"models": {"a": {"labels": {"x:y": 1}}}}, "fleet.json: models.a.labels: label 'x:y'", "letters"),
         ({"models": {"a": {"labels": {"stable": "new"}}}}, "fleet.json: models.a.labels.stable", "whole number"),
         ({"models": {"a": {"memory": 1.5}}}, "fleet.json: models.a.memory", "neither"),
+        ({"models": {"a": {"memory": "much"}}}, "fleet.json: models.a.memory", "'much' is not an amount of bytes"),
+        ({"models": {"a": {"memory": -1}}}, "fleet.json: models.a.memory", "not an amount"),
+        ({"models": {"a": {"memory": "512m"}}}, "fleet.json: models.a.memory", "less than one byte"),
         ({"models": {"a": {"probe": "x"}}}, "fleet.json: models.a.probe", "not a mapping"),
         ({"overrides": [{"models": {}}]}, "fleet.json: overrides[0].nodes", "names of nodes"),
         ({"overrides": [{"nodes": [1]}]}, "fleet.json: overrides[0].nodes", "names of nodes"),
@@ -137,6 +143,61 @@ def test_a_version_set_aside_is_passed_over_unless_it_is_pinned_or_labelled():
     assert resolve(pinned, LISTING, "n", refused).models["digits"].versions == (4,)
     labelled = parse({"models": {"digits": {"labels": {"canary": 4}}}}, "x")
     assert resolve(labelled, LISTING, "n", refused).models["digits"].versions == (2, 4)
+
+
+def test_a_refused_entry_leaves_its_model_as_it_is():
+    error = InvalidInput("model a", "has no storageUri", "give it one")
+    stray = InvalidInput("file 'b c'", "names no model", "rename it")
+    manifest = Manifest("definitions", models={"digits": Spec()}, refused={"a": error, "file 'b c'": stray})
+    desired = resolve(manifest, LISTING, "n", [], {"a": [1], "old": [1]})
+    assert (list(desired.models), desired.unresolved, desired.problems) == (["digits"], ("a",), (error, stray))
+    assert Desired.from_dict(desired.to_dict()).unresolved == ("a",)
+
+
+def test_an_entry_without_a_name_leaves_everything_as_it_is_that_is_not_named():
+    error = InvalidInput("models.json[0]", "has no modelName", "name it")
+    manifest = Manifest(
+        "definitions",
+        models={"digits": Spec()},
+        refused={"models.json[0]": error},
+        partial=True,
+        absent=frozenset({"retired"}),
+    )
+    held = {"digits": [4], "old": [1], "hollow": [], "retired": [1]}
+    desired = resolve(manifest, LISTING, "n", [], held)
+    assert (list(desired.models), desired.unresolved, desired.problems) == (["digits"], ("old",), (error,))
+
+
+def test_memory_is_checked_where_there_is_a_budget():
+    manifest = parse({"models": {"digits": {"memory": "1Gi"}, "ranker": {"memory": "3Gi"}, "scratch": {}}}, "x")
+    assert resolve(manifest, LISTING, "n", []).problems == ()
+    desired = resolve(manifest, LISTING, "n", [], memory_budget=3 * 2**30)
+    assert (list(desired.models), desired.unresolved) == (["digits", "scratch"], ("ranker",))
+    (error,) = desired.problems
+    assert isinstance(error, NoMemory)
+    assert "model ranker: announces 3 GiB of memory, and 2 GiB of this node's 3 GiB are left for it" in str(error)
+    runs = resolve(manifest, LISTING, "n", [], {"ranker": [7]}, memory_budget=3 * 2**30)
+    assert (list(runs.models), runs.unresolved) == (["ranker", "scratch"], ("digits",))
+
+
+def test_every_version_of_a_model_needs_its_memory():
+    manifest = parse({"models": {"digits": {"versions": [1], "labels": {"canary": 2}, "memory": "1Gi"}}}, "x")
+    assert resolve(manifest, LISTING, "n", [], memory_budget=2 * 2**30).unresolved == ()
+    desired = resolve(manifest, LISTING, "n", [], {"digits": [1, 2]}, memory_budget=2 * 2**30 - 1)
+    assert desired.unresolved == ("digits",)
+    assert "2 GiB of memory (2 versions of 1 GiB)" in str(desired.problems[0])
+    held = resolve(manifest, LISTING, "n", [], {"digits": [1]}, memory_budget=2**30)
+    assert "it stays as it is" in str(held.problems[0])
+
+
+def test_memory_of_a_node_can_be_overridden():
+    data = {
+        "models": {"digits": {"memory": "1Gi"}},
+        "overrides": [{"nodes": ["small"], "models": {"digits": {"memory": "1Mi"}}}],
+    }
+    manifest = parse(data, "x")
+    assert resolve(manifest, LISTING, "small", [], memory_budget=2**20).unresolved == ()
+    assert resolve(manifest, LISTING, "large", [], memory_budget=2**20).unresolved == ("digits",)
 
 
 @pytest.mark.parametrize("data", [{}, {"models": []}, {"models": {"a": {}}}, {"models": {"a": {"versions": [0]}}}])
