@@ -1,0 +1,184 @@
+"""Connections for every host: kept alive, bounded, trusted, through the proxy where there is one."""
+
+from __future__ import annotations
+
+import functools
+import os
+import ssl
+import threading
+from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import unquote, urlsplit
+from urllib.request import getproxies, proxy_bypass
+
+from ..errors import InvalidInput, MissingDependency
+from .http_errors import host_of
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Mapping
+
+    from urllib3 import HTTPResponse, PoolManager
+
+    from .access import Access
+    from .http_body import Body
+    from .transport import Request
+
+#: For how many hosts connections are kept.
+_HOSTS = 32
+_waiting = threading.local()
+
+
+class Pools:
+    """Connections by host and way; safe for threads."""
+
+    def __init__(self, access: Access, connections: int) -> None:
+        self._access = access
+        self._connections = connections
+        self._managers: dict[tuple[str, bool], PoolManager] = {}
+        self._lock = threading.Lock()
+
+    def send(self, request: Request, url: str, headers: Mapping[str, str], waiting: Body | None) -> HTTPResponse:
+        """Send a request once and return the answer with its body still to be read.
+
+        Args:
+            request: Its method and body, and whether proxies are passed by.
+            url: Where to.
+            headers: All headers.
+            waiting: Who is told about the connection before the answer is waited for, so that it can be broken off.
+
+        Raises:
+            urllib3.exceptions.HTTPError: there is no answer.
+            MissingDependency: the library is not installed.
+            InvalidInput: the settings for proxies or trust cannot be used.
+        """
+        manager = self._manager(url, direct=request.direct)
+        _waiting.body = waiting
+        try:
+            response = manager.urlopen(
+                request.method, url, redirect=False, headers=dict(headers), body=request.body, preload_content=False
+            )
+            return cast("HTTPResponse", response)
+        finally:
+            _waiting.body = None
+
+    def close(self) -> None:
+        """Close every connection that is not in use; those in use are closed when they are given back."""
+        with self._lock:
+            managers, self._managers = self._managers, {}
+        for manager in managers.values():
+            for key in manager.pools.keys():  # noqa: SIM118  (the container cannot be iterated)
+                pool = manager.pools.get(key)
+                if pool is not None:
+                    pool.close()
+            manager.clear()
+
+    def _manager(self, url: str, *, direct: bool) -> PoolManager:
+        parts = urlsplit(url)
+        proxy = "" if direct else self._proxy(parts.scheme, host_of(url))
+        tls = parts.scheme == "https" or proxy.startswith("https:")
+        with self._lock:
+            manager = self._managers.get((proxy, tls))
+            if manager is None:
+                manager = self._managers[proxy, tls] = self._new_manager(proxy, tls=tls)
+            return manager
+
+    def _proxy(self, scheme: str, host: str) -> str:
+        if self._access.proxy:
+            return _usable(self._access.proxy)
+        found = getproxies()
+        proxy = found.get(scheme) or found.get("all") or ""
+        return "" if not proxy or proxy_bypass(host) else _usable(proxy)
+
+    def _new_manager(self, proxy: str, *, tls: bool) -> PoolManager:
+        try:
+            import urllib3
+        except ImportError as error:
+            library = "Python library urllib3"
+            raise MissingDependency(library, "reaching models over the network") from error
+        settings: dict[str, Any] = {
+            "num_pools": _HOSTS,
+            "maxsize": self._connections,
+            "block": True,
+            "timeout": urllib3.Timeout(connect=self._access.connect_timeout_s, read=self._access.read_timeout_s),
+            "retries": urllib3.Retry(total=False, redirect=False),
+        }
+        if tls:
+            settings["ssl_context"] = trust(self._access.ca_bundle)
+        manager: PoolManager
+        if proxy:
+            login = urllib3.util.parse_url(proxy).auth
+            shown_to_proxy = urllib3.make_headers(proxy_basic_auth=unquote(login)) if login else None
+            manager = urllib3.ProxyManager(
+                proxy, proxy_headers=shown_to_proxy, proxy_ssl_context=settings.get("ssl_context"), **settings
+            )
+        else:
+            manager = urllib3.PoolManager(**settings)
+        manager.pool_classes_by_scheme = _pool_classes()
+        return manager
+
+
+def trust(ca_bundle: str) -> ssl.SSLContext:
+    """Return whom to trust: the bundle, else the one that the environment names, else the system.
+
+    Args:
+        ca_bundle: File or directory of certificates; empty means ``$REQUESTS_CA_BUNDLE``, ``$SSL_CERT_FILE`` or
+            ``$SSL_CERT_DIR``, and without them the system's store.
+
+    Raises:
+        InvalidInput: the bundle cannot be read.
+    """
+    bundle = ca_bundle or os.environ.get("REQUESTS_CA_BUNDLE", "")
+    try:
+        if os.path.isdir(bundle):  # noqa: PTH112  (a text from outside, empty for none)
+            return ssl.create_default_context(capath=bundle)
+        return ssl.create_default_context(cafile=bundle or None)
+    except OSError as error:
+        subject = f"certificate bundle {bundle}"
+        raise InvalidInput(subject, f"cannot be used ({error.strerror or error})", "correct ca_bundle") from error
+
+
+def _usable(proxy: str) -> str:
+    url = proxy if "://" in proxy else f"http://{proxy}"
+    if urlsplit(url).scheme not in {"http", "https"} or not urlsplit(url).hostname:
+        subject = f"proxy {urlsplit(url).scheme}://{host_of(url)}"
+        raise InvalidInput(subject, "is not an HTTP proxy", "give http://host:port")
+    return url
+
+
+class _Watched:
+    """Part of a connection that tells who waits for its answer which socket that is."""
+
+    sock: socket.socket | None
+    _answers = 0
+
+    def connect(self) -> None:
+        self._answers = 0
+        super().connect()  # type: ignore[misc]
+
+    def getresponse(self) -> Any:  # noqa: ANN401  (a mix-in before either kind of connection)
+        body: Body | None = getattr(_waiting, "body", None)
+        if body is not None and self.sock is not None:
+            body.attach(self.sock, used=self._answers > 0)
+        answer = super().getresponse()  # type: ignore[misc]
+        self._answers += 1
+        return answer
+
+
+@functools.cache
+def _pool_classes() -> dict[str, Any]:
+    from urllib3.connection import HTTPConnection, HTTPSConnection
+    from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+
+    class Plain(_Watched, HTTPConnection):
+        pass
+
+    class Secure(_Watched, HTTPSConnection):
+        pass
+
+    class PlainPool(HTTPConnectionPool):
+        ConnectionCls = Plain
+
+    class SecurePool(HTTPSConnectionPool):
+        ConnectionCls = Secure
+
+    return {"http": PlainPool, "https": SecurePool}
