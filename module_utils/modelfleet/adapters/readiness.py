@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import http.client
+import json
 import socket
 from contextlib import closing
 
+from ..errors import ModelfleetError
+
 #: How long a connection, and every piece of an answer, may take.
 TIMEOUT_S = 2.0
-#: As much of an answer as tells people why a program is not well.
-REASON_BYTES = 500
+#: An answer about health is far below this.
+LARGEST_ANSWER = 1024 * 1024
+#: As much of an answer in words of its own tells people why a program is not well.
+REASON_LENGTH = 500
 
 
 def complaint(address: str, port: int, path: str = "") -> str:
@@ -35,5 +40,13 @@ def _unwell(address: str, port: int, path: str) -> str:
         with connection.getresponse() as answer:
             if answer.status == http.client.OK:
                 return ""
-            reason = " ".join(answer.read(REASON_BYTES).decode(errors="replace").split())
-            return f"answers {answer.status} on {port}{path}: {reason}"
+            return f"answers {answer.status} on {port}{path}: {_reasons(answer.read(LARGEST_ANSWER))}"
+
+
+def _reasons(body: bytes) -> str:
+    """Return the reasons that our services give, as lines of people; of any other program its own words."""
+    try:
+        told = json.loads(body)["reasons"]
+        return "; ".join(ModelfleetError(one["subject"], one["problem"], one["remedy"]).one_line() for one in told)
+    except (ValueError, KeyError, TypeError):
+        return " ".join(body.decode(errors="replace").split())[:REASON_LENGTH]

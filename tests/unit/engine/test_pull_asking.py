@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from modelfleet.errors import DeadlineExceeded, InvalidInput, SourceForbidden
-from modelfleet.pull_asking import LOOK_TIMEOUT_S, Answer, Asking, progress_line
+from modelfleet.adapters.repository import RemoteObject
+from modelfleet.desired import Desired
+from modelfleet.errors import DeadlineExceeded, InvalidInput, SourceForbidden, SourceIncomplete
+from modelfleet.pull_asking import LOOK_TIMEOUT_S, Answer, Asking, bring, progress_line
+from modelfleet.pull_plan import Kind, Preparation, PullItem, PullPlan, Refusal
 from modelfleet.pull_status import PullerStatus, PullState, VersionReport
 from modelfleet.waiting import Clock, Deadline
 
@@ -32,15 +35,17 @@ class Time:
 
 
 class PlayedPuller:
-    """Gives one status after the other, the last one for ever; a look ends with every status that says so."""
+    """Gives one status after the other, the last one for ever."""
 
     url = "http://127.0.0.1:8001"
 
     def __init__(self, *statuses):
         self._statuses = [status if isinstance(status, PullerStatus) else told(*status) for status in statuses]
         self.syncs = 0
+        self.looks = 0
 
     def status(self):
+        self.looks += 1
         return self._statuses.pop(0) if len(self._statuses) > 1 else self._statuses[0]
 
     def sync(self):
@@ -51,15 +56,14 @@ def told(passes, *reports, **more):
     return PullerStatus(node="n", source="/r", passes=passes, versions=reports, **more)
 
 
-def ask(puller, *, missing=(A3,), attempts=3, turn=1000.0, time=None):
+def ask(puller, *, missing=(A3,), turn=1000.0, time=None):
     time = time or Time()
-    return Asking(puller, missing, attempts, time.clock).wait(Deadline(turn, time.clock))
+    return Asking(puller, missing, time.clock).wait(Deadline(turn, time.clock))
 
 
 def test_versions_on_their_way_are_waited_for_without_another_word():
-    puller = PlayedPuller(
-        (5, report(PullState.WAITING)), (5, report(PullState.PULLING)), (5, report(PullState.VERIFYING)), (5, report())
-    )
+    states = (PullState.WAITING, PullState.PULLING, PullState.RETRYING, PullState.VERIFYING, PullState.COMPLETE)
+    puller = PlayedPuller(*[(5, report(state)) for state in states])
     assert ask(puller) == Answer()
     assert puller.syncs == 0
 
@@ -76,7 +80,7 @@ def test_a_version_that_was_deleted_under_a_puller_that_takes_it_for_complete_is
     assert puller.syncs == 1
 
 
-def test_a_refusal_is_believed_after_a_look_that_began_later():
+def test_a_refusal_without_an_attempt_is_believed_after_a_second_look():
     before = report(**FORBIDDEN)
     puller = PlayedPuller((5, before), (6, before), (7, report(PullState.WAITING)), (7, report()))
     assert ask(puller) == Answer()
@@ -89,6 +93,16 @@ def test_a_refusal_is_believed_after_a_look_that_began_later():
     assert error.one_line() == "model a version 3: may not be read; grant it"
 
 
+def test_a_refusal_after_attempts_that_were_asked_for_is_believed_at_once():
+    puller = PlayedPuller((5, report(PullState.PULLING)), (5, report(**FORBIDDEN, attempt=5)))
+    assert ask(puller).failed[A3].code == "FORBIDDEN"
+    assert puller.syncs == 0
+    old = report(**FORBIDDEN, attempt=5)
+    asked = PlayedPuller((5, old), (6, report(PullState.WAITING)), (6, old))
+    assert ask(asked).failed[A3].code == "FORBIDDEN"
+    assert asked.syncs == 1
+
+
 def test_a_problem_of_the_whole_model_is_that_of_its_versions():
     puller = PlayedPuller(*[(passes, report(version=0, **FORBIDDEN)) for passes in (5, 6, 7)])
     assert ask(puller).failed[A3].code == "FORBIDDEN"
@@ -97,18 +111,6 @@ def test_a_problem_of_the_whole_model_is_that_of_its_versions():
 def test_a_version_that_the_puller_never_wants_fails_with_the_reason():
     answer = ask(PlayedPuller((5,), (6,), (7,)))
     assert "is not wanted by the puller http://127.0.0.1:8001" in answer.failed[A3].one_line()
-
-
-def test_failures_that_may_pass_are_waited_for_so_many_times():
-    def failed(attempt):
-        return report(PullState.RETRYING, attempt=attempt, code="UNAVAILABLE", message="503")
-
-    recovered = PlayedPuller((5, report(PullState.PULLING)), (5, failed(1)), (5, failed(2)), (5, report()))
-    assert ask(recovered) == Answer()
-    lost = PlayedPuller((5, report(PullState.PULLING)), (5, failed(2)), (5, failed(3)), (6, failed(4)), (7, failed(5)))
-    assert ask(lost).failed[A3].code == "UNAVAILABLE"
-    late = PlayedPuller((5, failed(9)), (6, failed(9)), (6, report()))
-    assert ask(late) == Answer(), "a version that had failed for long gets one more attempt"
 
 
 def test_when_the_turn_is_over_what_is_on_its_way_is_told():
@@ -133,10 +135,85 @@ def test_a_paused_puller_is_named():
         ask(PlayedPuller(told(5, report(PullState.WAITING), paused=True)))
 
 
-def test_what_keeps_the_puller_from_looking_is_the_reason():
+def test_what_keeps_the_puller_from_looking_is_the_reason_unless_bytes_arrive():
     error = SourceForbidden("gs://bucket", "may not be listed", "grant it").as_dict()
-    with pytest.raises(SourceForbidden, match="gs://bucket: may not be listed"):
-        ask(PlayedPuller(*[told(passes, error=error) for passes in (5, 6, 7)]))
+    for reports in ((), (report(PullState.WAITING),)):
+        with pytest.raises(SourceForbidden, match="gs://bucket: may not be listed"):
+            ask(PlayedPuller(*[told(passes, *reports, error=error) for passes in (6, 7, 8)]))
+    moving = told(6, report(PullState.PULLING), error=error)
+    assert ask(PlayedPuller(moving, moving, told(7, report()))) == Answer()
+
+
+def item(version, kind=Kind.PULL):
+    return PullItem("a", version, (RemoteObject("saved_model.pb", 7, "1"),), kind)
+
+
+class PlayedLooks:
+    """What looks at a node show, one after the other, the last one for ever."""
+
+    def __init__(self, *plans):
+        self._plans = list(plans)
+
+    def __call__(self):
+        plan = self._plans.pop(0) if len(self._plans) > 1 else self._plans[0]
+        return Preparation(Desired({}), plan)
+
+
+def plan(*versions, refused=()):
+    return PullPlan(tuple(item(version) for version in versions), refused=tuple(refused))
+
+
+def brought(puller, *plans, turn=0.0):
+    return bring(puller, PlayedLooks(*plans), turn, Time().clock)
+
+
+def test_nobody_is_asked_while_nothing_is_missing():
+    puller = PlayedPuller(told(1, error={"code": "X"}))
+    result = brought(puller, plan())
+    assert (result.pulled, result.refused, result.unfinished) == ((), (), ())
+    assert puller.looks == 0
+
+
+def test_what_the_puller_brings_is_told():
+    puller = PlayedPuller((1, report(PullState.PULLING)), (1, report()))
+    result = brought(puller, plan(3), plan())
+    assert [(pulled.version, pulled.bytes) for pulled in result.pulled] == [(3, 7)]
+    assert result.refused == ()
+
+
+def test_the_version_that_takes_the_place_of_an_unsound_one_is_waited_for():
+    unsound = Refusal("a", 3, SourceIncomplete("model a version 3", "is incomplete"), "f")
+    refused = report(**FORBIDDEN, attempt=1)
+    puller = PlayedPuller((1, report(PullState.PULLING)), (1, refused), (1, refused), (2, refused, report(version=2)))
+    result = brought(puller, plan(3), plan(2, refused=[unsound]), plan(refused=[unsound]))
+    assert [pulled.version for pulled in result.pulled] == [2]
+    assert result.refused == (unsound,)
+
+
+def test_a_version_that_does_not_come_is_refused_for_the_puller_s_reason():
+    puller = PlayedPuller((1, report(PullState.PULLING)), (1, report(**FORBIDDEN, attempt=5)))
+    result = brought(puller, plan(3))
+    assert result.pulled == ()
+    assert [refusal.error.code for refusal in result.refused] == ["FORBIDDEN"]
+
+
+def test_a_version_that_is_on_its_way_after_the_turn_is_neither_here_nor_refused():
+    result = brought(PlayedPuller((1, report(PullState.PULLING))), plan(3), turn=1.0)
+    assert (result.pulled, result.refused) == ((), ())
+    assert [item.version for item in result.unfinished] == [3]
+
+
+def test_a_puller_of_another_store_is_found_out():
+    result = brought(PlayedPuller(*[(passes, report()) for passes in range(1, 9)]), plan(3))
+    assert "not in this store" in result.refused[0].error.one_line()
+
+
+def test_versions_whose_source_was_touched_are_left_to_the_puller():
+    puller = PlayedPuller((1, report()), (2, report()))
+    touched = PullPlan(comparisons=(item(3, Kind.COMPARE),))
+    result = brought(puller, touched)
+    assert puller.syncs == 1
+    assert (result.pulled, result.refused) == ((), ())
 
 
 def test_progress_is_one_line_of_amounts_names_and_troubles():

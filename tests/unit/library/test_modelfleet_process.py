@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -178,14 +179,14 @@ class Handler(http.server.BaseHTTPRequestHandler):
         well = self.path == "/health" and time.monotonic() - begin > float(sys.argv[2])
         self.send_response(200 if well else 503)
         self.end_headers()
-        self.wfile.write(b"a worker\\nhangs")
+        self.wfile.write(sys.argv[3].encode())
 http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
 """
 
 
-def unwell(port, *, seconds, path="/health"):
-    program = described("one", port, seconds, code=HEALTH)
-    return {**program, "ports": [{"number": port, "variable": "one_port", "health": path}]}
+def unwell(port, *, seconds, words=""):
+    program = described("one", port, seconds, words, code=HEALTH)
+    return {**program, "ports": [{"number": port, "variable": "one_port", "health": "/health"}]}
 
 
 def test_a_program_is_ready_when_it_says_that_it_is_well(home):
@@ -194,11 +195,18 @@ def test_a_program_is_ready_when_it_says_that_it_is_well(home):
     assert time.monotonic() - begin > 1
 
 
-def test_a_program_that_stays_unwell_fails_with_its_own_reason(home):
+@pytest.mark.parametrize(
+    ("words", "shown"),
+    [
+        ("a  worker hangs ", "a worker hangs"),
+        (json.dumps({"reasons": [{"subject": "a", "problem": "hangs", "remedy": "look"}]}), "a: hangs; look"),
+    ],
+)
+def test_a_program_that_stays_unwell_fails_with_its_own_reason(home, words, shown):
     port = free_port()
-    result = home.ensure(unwell(port, seconds=600), ready_timeout=2)
+    result = home.ensure(unwell(port, seconds=600, words=words), ready_timeout=2)
     assert result["failed"]
-    assert f"program one: answers 503 on {port}/health: a worker hangs" in result["msg"]
+    assert f"program one: answers 503 on {port}/health: {shown} after" in result["msg"]
 
 
 def test_what_a_shell_says_about_stores_does_not_reach_the_programs(home, monkeypatch):
