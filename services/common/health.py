@@ -1,0 +1,79 @@
+"""``modelfleet health``: ask a service of this machine whether it is well, as a container's healthcheck does."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from modelfleet.errors import InvalidInput, ModelfleetError, ServerUnreachable
+
+from . import heartbeats
+from .command_line import Parser
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_HEALTHY, _UNHEALTHY = 0, 1
+_PARTS = ("subject", "problem", "remedy")
+_LARGEST_ANSWER = 1024 * 1024
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Print one line for each thing that is wrong; return 0 for a healthy service and 1 for any other."""
+    parser = Parser(
+        "modelfleet health", "Tell whether a service is healthy: exit status 0, or 1 with one line for each reason."
+    )
+    which = parser.add_mutually_exclusive_group(required=True)
+    which.add_argument("--app-dir", type=Path, metavar="DIR", help="read the heartbeats of the service's threads here")
+    which.add_argument("--url", metavar="URL", help="ask this address, for example http://127.0.0.1:8001/health")
+    parser.add_argument(
+        "--timeout", type=float, default=5.0, metavar="SECONDS", help="how long to wait for an answer (default: 5)"
+    )
+    options = parser.read(arguments)
+    try:
+        lines = _from_files(options.app_dir) if options.app_dir else _from_server(options.url, options.timeout)
+    except ModelfleetError as error:
+        lines = [error.one_line()]
+    for line in lines or ["healthy"]:
+        sys.stdout.write(line + "\n")
+    return _UNHEALTHY if lines else _HEALTHY
+
+
+def _from_files(directory: Path) -> list[str]:
+    """Return a line for each thread that hangs."""
+    judged = [beat.judge() for beat in heartbeats.read(directory)]
+    return [problem.one_line() for problem in judged if problem is not None]
+
+
+def _from_server(url: str, timeout_s: float) -> list[str]:
+    """Return a line for each reason that the service gives itself."""
+    parts = urlsplit(url)
+    if parts.scheme != "http" or not parts.hostname:
+        raise InvalidInput(f"--url {url}", "is not an http:// address", "write http://127.0.0.1:8001/health")
+    connection = http.client.HTTPConnection(parts.hostname, parts.port or 80, timeout=timeout_s)
+    try:
+        connection.request("GET", parts.path or "/health")
+        answer = connection.getresponse()
+        body = answer.read(_LARGEST_ANSWER)
+    except (OSError, http.client.HTTPException) as error:
+        raise ServerUnreachable(
+            url, f"does not answer ({type(error).__name__}: {error})", "look into the service's log"
+        ) from error
+    finally:
+        connection.close()
+    if answer.status == http.HTTPStatus.OK:
+        return []
+    return _reasons(body) or [f"{url}: answers {answer.status} {answer.reason}"]
+
+
+def _reasons(body: bytes) -> list[str]:
+    """Return the reasons in an unhealthy service's answer; none when it is no such answer."""
+    try:
+        told: list[dict[str, Any]] = json.loads(body)["reasons"]
+        return [ModelfleetError(*(str(one[key]) for key in _PARTS)).one_line() for one in told]
+    except (ValueError, TypeError, KeyError):
+        return []
