@@ -81,7 +81,7 @@ def from_file(path: Path) -> Mapping[str, Any]:
     return found
 
 
-def from_definitions(definitions: Definitions, source: str) -> Manifest:
+def from_definitions(definitions: Definitions, source: str, before: Mapping[str, Definition] | None = None) -> Manifest:
     """Return the manifest of models that each have their own source.
 
     A model's versions are numbered anew where its source changes, so that a pinned one is told by its location, and
@@ -90,11 +90,13 @@ def from_definitions(definitions: Definitions, source: str) -> Manifest:
     Args:
         definitions: The models; those that have a problem stay as they are.
         source: What messages call it.
+        before: What was followed before, which holds on for a model that has a problem now.
     """
+    followed = definitions.followed(before or {})
     return Manifest(
         source=source,
-        models={name: _spec(definition) for name, definition in definitions.models.items()},
-        locations={name: Location(item.uri, item.versions.pinned) for name, item in definitions.models.items()},
+        models={name: _spec(definition) for name, definition in followed.items()},
+        locations={name: Location(item.uri, item.versions.pinned) for name, item in followed.items()},
         refused=dict(definitions.problems),
         partial=definitions.partial,
     )

@@ -129,8 +129,8 @@ class _Resolver:
         self.problems += manifest.refused.values()
         kept = {name for name in manifest.refused if is_model_name(name)}
         if manifest.partial:
-            kept |= {name for name, versions in self._held.items() if versions} - set(specs)
-        self._unresolve(kept - manifest.absent)
+            kept |= {name for name, versions in self._held.items() if versions}
+        self._unresolve(kept - manifest.absent - set(specs))
 
     def admit(self, specs: Mapping[str, Spec], budget: int) -> None:
         """Leave as they are the models for which there is no memory."""

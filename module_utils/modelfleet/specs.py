@@ -69,7 +69,8 @@ class Manifest:
         overrides: Differences of nodes, applied in order.
         absent: Models that must not be there.
         locations: The source of each model, where models have their own; empty where all are in the repository.
-        refused: Why an entry does not count, by the name of its model or by its place. Such a model stays as it is.
+        refused: Why an entry does not count, by the name of its model or by its place. Such a model stays as it is; it
+            may be among the models as well, as an earlier entry has it.
         partial: Whether a refused entry does not tell its model, so that every model that is not named stays as well.
     """
 
@@ -89,7 +90,7 @@ class Manifest:
         return self.models is None
 
     def for_node(self, node: str, listed: Collection[str]) -> dict[str, Spec]:
-        """Return what each model should be on a node, ordered by name; without what is absent or refused.
+        """Return what each model should be on a node, ordered by name.
 
         Args:
             node: The node's name.
@@ -100,5 +101,4 @@ class Manifest:
             if node in override.nodes:
                 for name, spec in override.models.items():
                     base[name] = spec.over(base.get(name, Spec()))
-        left_out = self.absent | self.refused.keys()
-        return {name: base[name].over(self.defaults) for name in sorted(base) if name not in left_out}
+        return {name: base[name].over(self.defaults) for name in sorted(base) if name not in self.absent}

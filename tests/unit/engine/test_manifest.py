@@ -154,6 +154,13 @@ def test_a_refused_entry_leaves_its_model_as_it_is():
     assert Desired.from_dict(desired.to_dict()).unresolved == ("a",)
 
 
+def test_an_earlier_entry_of_a_refused_one_holds_on():
+    error = InvalidInput("model digits", "has no storageUri", "give it one")
+    manifest = Manifest("definitions", models={"digits": Spec()}, refused={"digits": error}, partial=True)
+    desired = resolve(manifest, LISTING, "n", [], {"digits": [3]})
+    assert (list(desired.models), desired.unresolved, desired.problems) == (["digits"], (), (error,))
+
+
 def test_an_entry_without_a_name_leaves_everything_as_it_is_that_is_not_named():
     error = InvalidInput("models.json[0]", "has no modelName", "name it")
     manifest = Manifest(
