@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Callable, NoReturn
 
-from ..errors import SourceUnavailable
+from ..errors import SourceChanged, SourceUnavailable
 from .http_errors import LATER, breakages, broken
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _FILLING_S = 1.0
 #: How much of a body in chunks is read at a time: the library returns only when it has all of it.
 _CHUNKED = 65536
-_CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(?:\d+|\*)")
+_CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
 
 
 @dataclass(frozen=True)
@@ -37,12 +37,14 @@ class Part:
         url: Where it comes from.
         start: Offset of the first byte.
         length: How many bytes, exactly; None for all from there.
+        total: The size of the whole, when it is known.
     """
 
     subject: str
     url: str
     start: int
     length: int | None
+    total: int | None = None
 
 
 class Body:
@@ -167,19 +169,24 @@ class Body:
             length = int(match[2]) - int(match[1]) + 1 if match else -1
             if not match or int(match[1]) != self._part.start or self._left not in {None, length}:
                 self._refuse_part(f"came as {answer.headers.get('content-range', 'an unnamed part')!r}")
+            self._check_total(None if match[3] == "*" else int(match[3]))
             self._left = length
         elif self._part.start:
             self._refuse_part("came as a whole: the server cannot send parts")
         else:
             announced = answer.length_remaining
+            self._check_total(announced)
             if self._left is None:
                 self._left = announced
-            elif announced is not None and announced < self._left:
-                self._refuse_part(f"came with {announced} bytes")
+
+    def _check_total(self, total: int | None) -> None:
+        if self._part.total is not None and total not in {None, self._part.total}:
+            problem = f"has {total} bytes instead of {self._part.total}"
+            raise SourceChanged(self._part.subject, problem, "pull again when it is complete")
 
     def _refuse_part(self, problem: str) -> NoReturn:
-        wanted = f"the part from byte {self._part.start}" + ("" if self._left is None else f" of {self._left} bytes")
-        raise SourceUnavailable(self._part.subject, f"{wanted} {problem}", LATER)
+        length = "" if self._left is None else f" of {self._left} bytes"
+        raise SourceUnavailable(self._part.subject, f"the part from byte {self._part.start}{length} {problem}", LATER)
 
     def _fill(self, raw: client.HTTPResponse, view: memoryview) -> int:
         if raw.chunked:

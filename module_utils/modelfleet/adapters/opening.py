@@ -3,34 +3,60 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
-from urllib.parse import unquote, urlsplit
+from typing import TYPE_CHECKING, Callable
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from ..errors import InvalidInput
+from .access import Access
 from .files import FilesRepository
+from .gcs import GcsStore
+from .object_store import ObjectStoreRepository
+from .transport import Transport
 
 if TYPE_CHECKING:
     from .repository import Repository
 
-_LATER = {"gs", "s3", "http", "https"}
+_DEFAULT = Access()
 
 
-def open_repository(uri: str) -> Repository:
-    """Return the repository behind ``file:///directory`` or an absolute path of a directory.
+def open_repository(uri: str, access: Access = _DEFAULT) -> Repository:
+    """Return the repository behind a URI, or behind an absolute path of a directory.
 
     Raises:
         InvalidInput: the URI is not one this release can use.
     """
-    subject = f"repository {uri!r}"
     if uri.startswith("/"):
         return FilesRepository(Path(uri), uri)
     parts = urlsplit(uri)
-    if parts.scheme in _LATER:
+    opener = _OPENERS.get(parts.scheme)
+    if opener is None:
+        kinds = ", ".join(f"{scheme}://" for scheme in sorted(_OPENERS))
         raise InvalidInput(
-            subject, f"{parts.scheme}:// is not supported yet by this release", "use a directory, or file:///directory"
+            f"repository {uri!r}", "is not a URI of a repository", f"give a directory, or one of {kinds}"
         )
-    if parts.scheme != "file":
-        raise InvalidInput(subject, "is not a URI of a repository", "give an absolute directory, or file:///directory")
+    return opener(uri, parts, access)
+
+
+def _files(uri: str, parts: SplitResult, access: Access) -> Repository:  # noqa: ARG001  (nothing stands in the way)
     if parts.netloc not in {"", "localhost"} or not parts.path.startswith("/") or parts.query or parts.fragment:
-        raise InvalidInput(subject, "does not name a directory of this machine", "write file:///directory")
+        raise InvalidInput(
+            f"repository {uri!r}", "does not name a directory of this machine", "write file:///directory"
+        )
     return FilesRepository(Path(unquote(parts.path)), uri)
+
+
+def _gcs(uri: str, parts: SplitResult, access: Access) -> Repository:
+    bucket, prefix = _bucket_and_prefix(uri, parts)
+    return ObjectStoreRepository(GcsStore(bucket, access, Transport(access)), prefix)
+
+
+def _bucket_and_prefix(uri: str, parts: SplitResult) -> tuple[str, str]:
+    """Return the two parts of ``scheme://bucket/prefix``, in which no character has a second meaning."""
+    rest = uri[len(parts.scheme) + len("://") :]
+    bucket, _, prefix = rest.partition("/")
+    if not uri.startswith(f"{parts.scheme}://") or not bucket:
+        raise InvalidInput(f"repository {uri!r}", "names no bucket", f"write {parts.scheme}://bucket/prefix")
+    return bucket, prefix
+
+
+_OPENERS: dict[str, Callable[[str, SplitResult, Access], Repository]] = {"file": _files, "gs": _gcs}

@@ -71,6 +71,7 @@ class Request:
         signer: Adds what must stay secret; it is asked anew for every attempt and every host.
         ok: The statuses that are an answer; None for all.
         refused: Turns the other statuses into errors.
+        again: Whether an unwelcome answer has been remedied, so that the request is sent once more: an expired token.
         redirects: How many redirections are followed, for GET and HEAD.
         direct: Whether proxies are passed by.
     """
@@ -83,6 +84,7 @@ class Request:
     signer: Signer | None = field(default=None, repr=False)
     ok: Collection[int] | None = (200,)
     refused: Refused | None = field(default=None, repr=False)
+    again: Callable[[Answer], bool] | None = field(default=None, repr=False)
     redirects: int = 0
     direct: bool = False
 
@@ -148,6 +150,7 @@ class Transport:
         start: int = 0,
         length: int | None = None,
         accept: Callable[[Body], None] | None = None,
+        total: int | None = None,
     ) -> Body:
         """Return a context with the content of a URL, or of a part of it, in one attempt.
 
@@ -158,33 +161,39 @@ class Transport:
             start: Offset of the first byte.
             length: How many bytes, exactly; None for all from there.
             accept: Looks at the answer's headers before its first byte is used, and raises what is wrong.
+            total: The size of the whole, when it is known: all of it is asked for without a range.
 
         Raises:
             SourceForbidden: 401, 403, other client errors, or a host that is not to be trusted.
             SourceNotFound: 404 or 410.
-            SourceChanged: 412 or 416.
+            SourceChanged: 412, 416, or another total.
             SourceUnavailable: no answer, another part than the wanted one, an end before the end, or ``abort``.
         """
+        if length is None and total is not None:
+            length = total - start
         headers = {"Accept-Encoding": "identity", **request.headers}
-        if start or length:
+        if start or (length and length != total):
             last = "" if length is None else str(start + length - 1)
             headers["Range"] = f"bytes={start}-{last}"
-        whole = replace(request, headers=headers, ok=(200, 206))
-        return Body(Part(request.subject, request.url, start, length), lambda body: self._begin(whole, body), accept)
-
-    def _begin(self, request: Request, body: Body) -> HTTPResponse:
-        response, url = self._follow(request, body)
-        if _welcome(request, response):
-            return response
-        deadline = Deadline(self.access.read_timeout_s, self._clock)
-        raise _unwelcome(request, self._read(request, response, url, deadline))
+        asked = replace(request, headers=headers, ok=(200, 206))
+        part = Part(request.subject, request.url, start, length, total)
+        return Body(part, lambda body: self._welcomed(asked, body)[0], accept)
 
     def _small(self, request: Request, deadline: Deadline) -> Answer:
-        response, url = self._follow(request, None)
-        answer = self._read(request, response, url, deadline)
-        if not _welcome(request, response):
-            raise _unwelcome(request, answer)
-        return answer
+        response, url = self._welcomed(request, None)
+        return self._read(request, response, url, deadline)
+
+    def _welcomed(self, request: Request, body: Body | None) -> tuple[HTTPResponse, str]:
+        """Return an answer with a status that is one, and its URL."""
+        deadline = Deadline(self.access.read_timeout_s, self._clock)
+        for last in (False, True):
+            response, url = self._follow(request, body)
+            if _welcome(request, response):
+                break
+            answer = self._read(request, response, url, deadline)
+            if last or request.again is None or not request.again(answer):
+                raise _unwelcome(request, answer)
+        return response, url
 
     def _follow(self, request: Request, body: Body | None) -> tuple[HTTPResponse, str]:
         """Send the request, and again to where the answers point; return the answer and its URL."""

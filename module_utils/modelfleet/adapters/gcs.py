@@ -1,0 +1,193 @@
+"""Buckets of Google Cloud Storage, by its JSON API."""
+
+from __future__ import annotations
+
+import binascii
+import json
+import os
+import re
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, Callable
+from urllib.parse import quote, urlencode, urlsplit
+
+from ..errors import (
+    InvalidInput,
+    ModelfleetError,
+    SourceChanged,
+    SourceNotFound,
+    SourceUnavailable,
+)
+from .google_credentials import GoogleCredentials
+from .http_errors import LATER, host_of, retry_after, server_words, shown
+from .object_store import Entry
+from .transport import Request
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Mapping
+
+    from .access import Access
+    from .http_body import Body
+    from .transport import Answer, Transport
+
+GOOGLE = "https://storage.googleapis.com"
+#: How many keys are asked for at a time; the server may send fewer.
+PAGE = 5000
+_FIELDS = "items(name,size,generation,crc32c,md5Hash,contentEncoding),nextPageToken"
+_BUCKET = re.compile(r"[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]")
+_LIMITED = re.compile(rb'"reason"\s*:\s*"\w*[rR]ateLimitExceeded"')
+
+
+class GcsStore:
+    """The keys of one bucket."""
+
+    def __init__(self, bucket: str, access: Access, transport: Transport) -> None:
+        """Prepare to reach a bucket; nothing is asked yet.
+
+        Raises:
+            InvalidInput: the bucket's name or the endpoint is not one.
+        """
+        if not _BUCKET.fullmatch(bucket):
+            raise InvalidInput(
+                f"bucket {bucket!r}", "is not the name of a bucket", "give 3 to 222 of a-z, 0-9, '-', '_' and '.'"
+            )
+        self._bucket = bucket
+        self._transport = transport
+        endpoint = access.gcs_endpoint or os.environ.get("STORAGE_EMULATOR_HOST", "")
+        self._base = _base_url(endpoint)
+        # An endpoint of one's own is an emulator: it gets a token only when credentials are named for it.
+        anonymous = access.anonymous or (bool(endpoint) and not access.credentials_file)
+        self._credentials = None if anonymous else GoogleCredentials(access.credentials_file, transport)
+
+    @property
+    def uri(self) -> str:
+        """How people name it."""
+        return f"gs://{self._bucket}"
+
+    def list(self, prefix: str) -> Iterator[Entry]:
+        """Return every key that begins with the prefix; see ``KeyedStore``."""
+        asked = {"maxResults": str(PAGE), "fields": _FIELDS, "projection": "noAcl"}
+        if prefix:
+            asked["prefix"] = prefix
+        subject = f"repository {self.uri}"
+        token = ""
+        while True:
+            query = urlencode({**asked, "pageToken": token} if token else asked)
+            call = _Call(self._credentials, _listing_refused)
+            answer = self._transport.request(call.request(subject, f"{self._objects()}?{query}"))
+            following, entries = _page(subject, answer.body)
+            yield from entries
+            if not following:
+                return
+            if following == token:
+                raise SourceUnavailable(subject, f"{host_of(self._base)} repeats the same page of its listing", LATER)
+            token = following
+
+    def open(self, entry: Entry, subject: str, start: int = 0, length: int | None = None) -> Body:
+        """Return the content of a key in the generation that was listed; see ``KeyedStore``."""
+        query = urlencode({"alt": "media", "generation": entry.generation})
+        url = f"{self._objects()}/{quote(entry.key, safe='')}?{query}"
+
+        def accept(body: Body) -> None:
+            if body.headers.get("x-goog-generation", entry.generation) != entry.generation:
+                raise _changed(subject)
+
+        request = _Call(self._credentials, _content_refused).request(subject, url)
+        return self._transport.stream(request, start, length, accept, total=entry.size)
+
+    def read_small(self, key: str) -> bytes | None:
+        """Return the whole content of a small key; see ``KeyedStore``."""
+        call = _Call(self._credentials, _listing_refused)
+        url = f"{self._objects()}/{quote(key, safe='')}?alt=media"
+        answer = self._transport.request(call.request(f"{self.uri}/{key}", url, ok=(200, 404)))
+        return answer.body if answer.status == HTTPStatus.OK else None
+
+    def close(self) -> None:
+        """Close every connection that is not in use."""
+        self._transport.close()
+
+    def _objects(self) -> str:
+        return f"{self._base}/storage/v1/b/{self._bucket}/o"
+
+
+class _Call:
+    """One request to Google: signed, and sent once more when a token stopped being accepted."""
+
+    def __init__(
+        self, credentials: GoogleCredentials | None, refused: Callable[[str, Answer], ModelfleetError | None]
+    ) -> None:
+        self._credentials = credentials
+        self._refused = refused
+        self._sent: Mapping[str, str] = {}
+
+    def request(self, subject: str, url: str, ok: Collection[int] = (200,)) -> Request:
+        return Request(
+            subject,
+            url,
+            signer=self._sign,
+            ok=ok,
+            refused=lambda answer: _limited(subject, answer) or self._refused(subject, answer),
+            again=self._again,
+        )
+
+    def _sign(self, method: str, url: str, headers: Mapping[str, str]) -> Mapping[str, str]:  # noqa: ARG002  (tokens are for all)
+        if self._credentials is None:
+            return headers
+        self._sent = self._credentials.headers()
+        return {**headers, **self._sent}
+
+    def _again(self, answer: Answer) -> bool:
+        wrong = answer.status == HTTPStatus.UNAUTHORIZED
+        return wrong and self._credentials is not None and self._credentials.renew(self._sent)
+
+
+def _base_url(endpoint: str) -> str:
+    if not endpoint:
+        return GOOGLE
+    url = endpoint if "://" in endpoint else f"http://{endpoint}"
+    parts = urlsplit(url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
+        raise InvalidInput(f"endpoint {shown(url)}", "is not the URL of a server", "give http://host:port")
+    return url.rstrip("/")
+
+
+def _page(subject: str, body: bytes) -> tuple[str, list[Entry]]:
+    """Return the token of the page after this one, empty for none, and what this one lists."""
+    try:
+        page = json.loads(body)
+        return page.get("nextPageToken", ""), [_entry(item) for item in page.get("items", ())]
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise SourceUnavailable(subject, "the server answers with something that is not a listing", LATER) from error
+
+
+def _entry(item: Mapping[str, Any]) -> Entry:
+    crc32c, md5 = item.get("crc32c"), item.get("md5Hash")
+    return Entry(
+        item["name"],
+        int(item["size"]),
+        item["generation"],
+        int.from_bytes(binascii.a2b_base64(crc32c), "big") if crc32c else None,
+        f"md5:{binascii.a2b_base64(md5).hex()}" if md5 else "",
+        "is stored compressed, which servers undo on the way" if item.get("contentEncoding") == "gzip" else "",
+    )
+
+
+def _limited(subject: str, answer: Answer) -> ModelfleetError | None:
+    """Return the error for a refusal that only means: not so fast."""
+    if answer.status == HTTPStatus.FORBIDDEN and _LIMITED.search(answer.body):
+        problem = f"{host_of(answer.url)} wants fewer requests ({server_words(answer.body)})"
+        return SourceUnavailable(subject, problem, LATER, retry_after(answer.headers))
+    return None
+
+
+def _listing_refused(subject: str, answer: Answer) -> ModelfleetError | None:
+    if answer.status == HTTPStatus.NOT_FOUND:
+        return SourceNotFound(subject, "there is no such bucket", "correct its name, or create it")
+    return None
+
+
+def _content_refused(subject: str, answer: Answer) -> ModelfleetError | None:
+    return _changed(subject) if answer.status == HTTPStatus.NOT_FOUND else None
+
+
+def _changed(subject: str) -> SourceChanged:
+    return SourceChanged(subject, "changed in the repository while it was pulled", "pull again when it is complete")
