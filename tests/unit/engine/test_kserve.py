@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 
 import pytest
 from modelfleet.errors import InvalidInput, SourceUnavailable, UnsupportedFramework
@@ -28,6 +30,7 @@ LISTED = b"""[
   }
 ]
 """
+DOCUMENT = Path(__file__).parents[3] / "docs/model-definitions.md"
 GOOD = {"storageUri": "gs://bucket/m", "framework": "tensorflow", "memory": "1Gi"}
 M = Definition("gs://bucket/m", memory_bytes=2**30)
 
@@ -289,3 +292,18 @@ def test_a_uri_that_may_carry_a_password_is_not_shown():
     assert "hush" not in repr(found)
     assert "hush" not in repr(listed(entry(storageUri="https://user:hush@example.org/m.zip")))
     assert "hush" not in str(problem(listed(entry(storageUri=" https://user:hush@example.org/m.zip"))))
+
+
+def test_the_document_shows_what_is_read():
+    text = DOCUMENT.read_text("utf-8")
+    (example,) = re.findall(r"```json\n(.*?)```", text, re.DOTALL)
+    assert list(parse({LIST_NAME: example.encode()}).models) == ["model1", "model2"]
+    shown = dict(re.findall(r"^\$ cat /mnt/configs/(\S+)\n(.*)$", text, re.MULTILINE))
+    found = parse({name: content.encode() for name, content in shown.items()})
+    assert (sorted(found.models), found.problems) == (["m1", "model_name1"], {})
+    (frameworks,) = re.findall(r"^\| `framework` .*? one of (.*), without", text, re.MULTILINE)
+    assert re.findall(r"`(\w+)`", frameworks) == list(FRAMEWORKS)
+    for policy in re.findall(r'`(\{"(?:latest|specific)".*?\}\})`', text):
+        assert listed(entry(versionPolicy=json.loads(policy))).problems == {}
+    for amount in re.findall(r"as in Kubernetes: (.*)\.", text)[0].split(", "):
+        assert listed(entry(memory=amount.strip("`"))).models["m"].memory_bytes > 10**8
