@@ -163,9 +163,10 @@ def test_escapes_of_a_uri_are_understood(tmp_path):
 @pytest.mark.parametrize(
     ("uri", "words"),
     [
-        ("gs://bucket/models", "gs:// is not supported yet by this release"),
-        ("s3://bucket", "s3:// is not supported yet"),
-        ("https://host/models", "https:// is not supported yet"),
+        ("gs:///models", "names no bucket"),
+        ("gs://UPPER/models", "not the name of a bucket"),
+        ("gs:bucket/models", "names no bucket"),
+        ("ftp://host/models", "not a URI"),
         ("models", "not a URI"),
         ("", "not a URI"),
         ("file://host/models", "this machine"),
