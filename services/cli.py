@@ -39,6 +39,16 @@ COMMANDS: dict[str, Command] = {
         function="main",
         help="serve models as tensorflow_model_server does (a stand-in); takes that program's flags",
     ),
+    "puller": Command(
+        module=".puller.main",
+        function="main",
+        help="keep this node's models complete on its disk, and answer on port 8001",
+    ),
+    "health": Command(
+        module=".common.health",
+        function="main",
+        help="tell whether a service of this machine is well, as a healthcheck needs it",
+    ),
     "predict": Command(
         module=".predict",
         function="main",

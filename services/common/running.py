@@ -6,6 +6,7 @@ import os
 import queue
 import signal
 import threading
+import time
 from typing import TYPE_CHECKING
 
 from modelfleet.waiting import Clock, Deadline
@@ -19,6 +20,8 @@ _STOPPED, _CRASHED = 0, 1
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 #: What a shell says of a program that a signal ended.
 _SIGNALLED = 128
+#: Signals so close to each other, in seconds, are one order.
+_SAME_S = 0.5
 #: How long threads may take to put down their work, in seconds.
 PATIENCE_S = 5.0
 
@@ -36,7 +39,7 @@ class Running:
         self._log = log
         # May be used by a signal's handler, which an event or a lock may not.
         self._ends: queue.SimpleQueue[int] = queue.SimpleQueue()
-        self._signalled = False
+        self._signalled_at: float | None = None
         self._stopping = threading.Event()
 
     def until_stopped(
@@ -66,11 +69,13 @@ class Running:
         return status
 
     def _on_signal(self, number: int, _frame: object) -> None:
-        """Begin to end; the second time end at once."""
-        if self._signalled:
+        """Begin to end; the second time end at once, unless it comes with the first, as when a whole group is told."""
+        now = time.monotonic()
+        if self._signalled_at is None:
+            self._signalled_at = now
+            self._ends.put(_STOPPED)
+        elif now - self._signalled_at > _SAME_S:
             os._exit(_SIGNALLED + number)
-        self._signalled = True
-        self._ends.put(_STOPPED)
 
     def _started(self, name: str, run: Callable[[threading.Event], None]) -> threading.Thread:
         def guarded() -> None:
