@@ -13,9 +13,11 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import botocore.session
@@ -24,8 +26,10 @@ from botocore.config import Config
 from .model_server_process import free_ports
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
+
+    import pytest
 
 _START_DEADLINE_S = 60.0
 _STOP_DEADLINE_S = 10.0
@@ -99,17 +103,19 @@ class S3Server:
 
 
 @contextlib.contextmanager
-def running_s3_server(*, certificate: tuple[Path, Path] | None = None) -> Iterator[S3Server]:
+def running_s3_server(*, certificate: tuple[Path, Path] | None = None, page_size: int = 1000) -> Iterator[S3Server]:
     """Start a server on a port of its own.
 
     Args:
         certificate: Files of the certificate, which is also its own authority, and of its key, to speak HTTPS.
+        page_size: How many keys it lists at a time.
     """
     (port,) = free_ports(1)
     command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
     if certificate:
         command += ["-c", str(certificate[0]), "-k", str(certificate[1])]
     environ = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "MOTO_"))}
+    environ["MOTO_S3_DEFAULT_MAX_KEYS"] = str(page_size)
     url = f"{'https' if certificate else 'http'}://127.0.0.1:{port}"
     with subprocess.Popen(
         command, env=environ, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
@@ -142,3 +148,84 @@ def _await_answer(server: S3Server) -> None:
             time.sleep(_POLL_S)
         else:
             return
+
+
+class Asked(NamedTuple):
+    """One request that a played server got."""
+
+    path: str
+    headers: Mapping[str, str]
+
+
+class Told(NamedTuple):
+    """What a played server answers."""
+
+    status: int
+    body: bytes = b""
+    headers: Mapping[str, str] = {}
+
+
+@dataclass
+class PlayedS3:
+    """A server whose answers a test thinks up, for what the real one never says.
+
+    Attributes:
+        url: Its base URL.
+        asked: What it was asked so far.
+    """
+
+    url: str
+    asked: list[Asked] = field(default_factory=list)
+
+
+@contextlib.contextmanager
+def played_s3(answer: Callable[[Asked], Told]) -> Iterator[PlayedS3]:
+    """Start a server that gives the answers of a function, from a thread for each connection."""
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            asked = Asked(self.path, dict(self.headers.items()))
+            played.asked.append(asked)
+            told = answer(asked)
+            self.send_response(told.status)
+            for name, value in {**told.headers, "Content-Length": str(len(told.body))}.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(told.body)
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        played = PlayedS3(f"http://127.0.0.1:{server.server_address[1]}")
+        thread = threading.Thread(target=server.serve_forever, args=(_POLL_S,))
+        thread.start()
+        try:
+            yield played
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def forget_credentials(monkeypatch: pytest.MonkeyPatch, home: Path) -> None:
+    """Let this process know no credentials for S3 but those that a test gives it, and leave this machine's alone."""
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("HOME", str(home))
+
+
+def fault(code: str, message: str = "", inner: str = "") -> bytes:
+    """Return an error as S3 writes it."""
+    return f"<Error><Code>{code}</Code><Message>{message}</Message>{inner}</Error>".encode()
+
+
+def listing(*keys: str, token: str = "") -> bytes:
+    """Return a page of a listing of empty objects."""
+    entries = "".join(
+        f"<Contents><Key>{key}</Key><ETag>&quot;{'0' * 31}1&quot;</ETag><Size>0</Size></Contents>" for key in keys
+    )
+    more = f"<IsTruncated>true</IsTruncated><NextContinuationToken>{token}</NextContinuationToken>" if token else ""
+    return f"<ListBucketResult>{entries}{more}</ListBucketResult>".encode()

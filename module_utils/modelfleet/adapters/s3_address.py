@@ -117,16 +117,15 @@ def bucket_url(bucket: str, region: str, endpoint: str = "", *, path_style: bool
 
 
 def object_url(base: str, key: str) -> str:
-    """Return the URL of an object; every byte that is special to anybody is escaped, as signatures have it."""
+    """Return the URL of an object of the bucket that is at the base; escaped as signatures have it."""
     return f"{base}/{quote(key, safe='/-_.~')}"
 
 
 def listing_url(base: str, prefix: str, token: str = "") -> str:
-    """Return the URL of a page of the keys that begin with the prefix; the token leads to a later page."""
+    """Return the URL of the keys that begin with the prefix, or of how their list goes on from a token."""
     query = {"continuation-token": token, "encoding-type": "url", "list-type": "2", "prefix": prefix}
     shown = "&".join(f"{name}={quote(value, safe='-_.~')}" for name, value in query.items() if value)
-    # The path of a bucket in a host's name is "/", and a store that redirects "/bucket" to "/bucket/" would break the
-    # signature: only the address without a path gets a slash.
+    # A path is what is signed, so there must be one; a bucket in it has no slash behind it.
     return f"{base}{'' if urlsplit(base).path else '/'}?{shown}"
 
 

@@ -4,7 +4,6 @@ import datetime as dt
 import hashlib
 import hmac
 import logging
-import os
 from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import urlsplit
 
@@ -15,6 +14,8 @@ from modelfleet.adapters.access import Access
 from modelfleet.adapters.s3_credentials import Signer
 from modelfleet.errors import SourceForbidden, SourceUnavailable
 from modelfleet.waiting import Clock
+
+from tests.support.s3_server import forget_credentials
 
 URL = "https://models.s3.eu-west-1.amazonaws.com/m/1/saved_model.pb"
 SECRET = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
@@ -30,11 +31,7 @@ class HandClock:
 
 @pytest.fixture(autouse=True)
 def alone(monkeypatch, tmp_path):
-    """Nothing of this machine's own credentials."""
-    for name in [name for name in os.environ if name.startswith("AWS_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    monkeypatch.setenv("HOME", str(tmp_path))
+    forget_credentials(monkeypatch, tmp_path)
 
 
 def give(monkeypatch, **values):
