@@ -21,6 +21,8 @@ from modelfleet.quantity import parse_bytes
 from tests.support.projected_volume import ProjectedVolume
 
 SHELF = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108  (memory, where there is some: far quicker)
+#: A busy machine is no failure.
+unhurried = settings(deadline=None)
 KEYS = ["modelName", "modelSpec", "storageUri", "framework", "memory", "version", "versionPolicy", "latest", "specific"]
 KEYS += ["versions", "num_versions", "all", "modelname", "storage_uri", "x"]
 json_data = st.recursive(
@@ -56,6 +58,7 @@ def listed(entries):
     return parse({LIST_NAME: json.dumps(entries).encode()})
 
 
+@unhurried
 @given(
     st.dictionaries(
         file_names, st.binary(max_size=20) | json_data.map(lambda data: json.dumps(data).encode()), max_size=4
@@ -81,6 +84,7 @@ def test_any_files_are_definitions_or_an_error_with_a_remedy(files):
         assert {*found.models, *filter(is_model_name, found.problems)} == set(filter(is_model_name, models))
 
 
+@unhurried
 @given(lists, st.dictionaries(names, st.lists(st.integers(1, 3), max_size=2), max_size=4))
 def test_no_model_that_is_named_is_lost_and_none_is_removed_that_may_be_meant(entries, held):
     found = listed(entries)
@@ -103,6 +107,7 @@ def test_no_model_that_is_named_is_lost_and_none_is_removed_that_may_be_meant(en
     assert {p.code for p in tight.problems[len(desired.problems) :]} <= {NoMemory.code}
 
 
+@unhurried
 @given(st.lists(revisions, min_size=2, max_size=5))
 def test_the_difference_of_two_revisions_is_exactly_what_changed(history):
     followed, loaded = {}, {}
@@ -150,7 +155,7 @@ def act(folder, action, name, value=None):
         file.rename(folder / value)
 
 
-@settings(max_examples=25)
+@settings(max_examples=25, deadline=None)
 @given(st.lists(actions, min_size=1, max_size=4))
 def test_every_change_of_plain_files_shows_and_is_read_as_it_is(steps):
     with tempfile.TemporaryDirectory(dir=SHELF) as place:
@@ -165,7 +170,7 @@ def test_every_change_of_plain_files_shows_and_is_read_as_it_is(steps):
             assert read(folder).files == held
 
 
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 @given(st.lists(st.dictionaries(names, st.text("ab", max_size=2), max_size=3), min_size=1, max_size=5))
 def test_every_exchange_of_a_volume_shows_and_is_read_as_it_is(history):
     with tempfile.TemporaryDirectory(dir=SHELF) as place:
@@ -179,6 +184,7 @@ def test_every_exchange_of_a_volume_shows_and_is_read_as_it_is(history):
             assert token(volume.path) == seen.token
 
 
+@unhurried
 @given(st.integers(0, 2**53), st.sampled_from(["", "k", "M", "G", "Ki", "Mi", "Gi"]))
 def test_a_quantity_is_its_number_times_its_unit(number, unit):
     factor = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30}[unit]
@@ -187,6 +193,7 @@ def test_a_quantity_is_its_number_times_its_unit(number, unit):
         assert parse_bytes(text, "memory") == number * factor
 
 
+@unhurried
 @given(st.text("0123456789.+-eEinumkKMGTPB ", max_size=12))
 def test_any_text_is_an_amount_or_a_typed_error(text):
     try:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from modelfleet.errors import InvalidInput, NoMemory
 from modelfleet.manifest import Desired, parse, resolve, track
 from modelfleet.quantity import parse_bytes
 
+#: A busy machine is no failure.
+unhurried = settings(deadline=None)
 names = st.sampled_from(["digits", "ranker", "a-b", "X_1"])
 numbers = st.integers(1, 6)
 nodes = st.sampled_from(["node-1", "node-2"])
@@ -45,6 +47,7 @@ def manifests(draw):
     return parse(json.dumps(data), "fleet.json")
 
 
+@unhurried
 @given(manifests(), listings, nodes, refusals, listings)
 def test_the_result_keeps_its_promises(manifest, listing, node, refused, held):
     desired = resolve(manifest, listing, node, refused, held)
@@ -76,6 +79,7 @@ def test_the_result_keeps_its_promises(manifest, listing, node, refused, held):
     assert Desired.from_dict(json.loads(json.dumps(desired.to_dict()))).to_dict() == desired.to_dict()
 
 
+@unhurried
 @given(manifests(), listings, refusals, listings, st.integers(0, 6).map(lambda halves: halves * 2**29 + 1))
 def test_memory_is_never_promised_twice_and_what_runs_is_never_given_up(manifest, listing, refused, held, budget):
     free = resolve(manifest, listing, "node-1", refused, held)
@@ -101,6 +105,7 @@ def test_memory_is_never_promised_twice_and_what_runs_is_never_given_up(manifest
     assert desired.to_dict() == again.to_dict()
 
 
+@unhurried
 @given(listings, refusals, st.integers(1, 3))
 def test_tracking_wants_the_newest_sound_versions_of_everything(listing, refused, count):
     desired = resolve(track({"versions": {"latest": count}}), listing, "node-1", refused)
@@ -130,6 +135,7 @@ json_data = st.recursive(
 )
 
 
+@unhurried
 @given(json_data)
 def test_any_data_is_a_manifest_or_an_error_that_names_its_place(data):
     refusal = None

@@ -301,5 +301,5 @@ def test_exchanges_while_reading_never_mix_two_revisions(folder):
             latest = number
             seen.add(number)
     assert read(folder).files["m1"].endswith(f"\n{SWAPS}".encode())
-    assert busy == 0
+    assert busy < reads
     assert reads >= len(seen) > 20
