@@ -71,6 +71,42 @@ def sync_directory(path: Path) -> None:
         os.close(descriptor)
 
 
+def sync_file_system(path: Path) -> bool:
+    """Bring everything that was written to the file system of a directory to disk; return whether that can be told.
+
+    Raises:
+        OSError: it cannot be written, or the directory cannot be opened.
+    """
+    syncfs = getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None)
+    if syncfs is None:
+        return False
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        if syncfs(descriptor) != 0:
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number), str(path))
+    finally:
+        os.close(descriptor)
+    return True
+
+
+def reserve(descriptor: int, size: int) -> None:
+    """Take the disk space of an open file before its bytes come, where the file system can; set its size.
+
+    Raises:
+        OSError: there is no room.
+    """
+    fallocate = getattr(ctypes.CDLL(None, use_errno=True), "fallocate64", None)
+    if fallocate is not None and size:
+        if fallocate(descriptor, 0, ctypes.c_int64(0), ctypes.c_int64(size)) == 0:
+            return
+        number = ctypes.get_errno()
+        # The function of the C library would write zeros instead where the file system cannot: twice the work.
+        if number not in {errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL}:
+            raise OSError(number, os.strerror(number))
+    os.ftruncate(descriptor, size)
+
+
 def make_directory(path: Path) -> None:
     """Create a directory and its missing parents, and bring the new entries to disk.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Callable
 
 from .adapters.checksums import crc32c_of
 
@@ -10,10 +10,18 @@ if TYPE_CHECKING:
     from .store import Store
 
 
-def damaged_files(store: Store, model: str, version: int) -> tuple[str, ...]:
+def damaged_files(
+    store: Store, model: str, version: int, read: Callable[[int], None] = lambda _count: None
+) -> tuple[str, ...]:
     """Return the files that are missing or hold other bytes than their receipt says; none without a receipt.
 
     Every file is read.
+
+    Args:
+        store: Where the version is.
+        model: The model's name.
+        version: Its version.
+        read: Told how many bytes were read, now and then.
 
     Raises:
         MissingDependency: the library for checksums is not installed.
@@ -23,7 +31,7 @@ def damaged_files(store: Store, model: str, version: int) -> tuple[str, ...]:
     damaged = []
     for obj in receipt.objects if receipt else ():
         try:
-            sound = crc32c_of(folder / obj.path) == obj.crc32c
+            sound = crc32c_of(folder / obj.path, read) == obj.crc32c
         except OSError:
             sound = False
         if not sound:

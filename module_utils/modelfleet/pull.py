@@ -7,32 +7,68 @@ under a numeric name that is not complete, and the next run goes on from what is
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Callable
 
-from .pull_plan import Kind, Preparation, PullItem, PullPlan, Refusal, plan, prepare, survey
-from .pull_work import Progress, Pulled, Work
+from .attempts import Attempts
+from .errors import ModelfleetError, StoreBusy
+from .jobs import Fate, now
+from .pool import Outcome, Pool
+from .pull_plan import Kind, Preparation, PullItem, PullPlan, Refusal, overwritten, plan, prepare, survey
+from .pull_settings import PullSettings
+from .pull_status import PullEvent
+from .receipts import fingerprint
+from .store import QuarantineRecord
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
     from .adapters.repository import Repository
     from .manifest import Desired, Manifest
+    from .pull_plan import Key
     from .store import Store
 
 __all__ = [
     "Kind",
     "Preparation",
-    "Progress",
     "PullItem",
     "PullPlan",
     "PullReport",
+    "PullSettings",
     "Pulled",
     "Refusal",
     "converge",
     "plan",
     "prepare",
-    "run",
+    "settle",
     "survey",
 ]
+
+#: How often a pull asks whether something ended, in seconds.
+_LOOK_S = 0.5
+#: How many times the patience with a silent read another process may be silent about a version that it brings.
+_SILENCE = 5
+
+
+@dataclass(frozen=True)
+class Pulled:
+    """One version that arrived; sizes in bytes.
+
+    Attributes:
+        model: The model's name.
+        version: Its version.
+        bytes: Size of its files; 0 when they were on disk already and only got their receipt.
+        read: What was read from the repository for it.
+        resumed: What an earlier run had brought.
+        linked: What another version on disk has as well.
+    """
+
+    model: str
+    version: int
+    bytes: int
+    read: int = 0
+    resumed: int = 0
+    linked: int = 0
 
 
 @dataclass(frozen=True)
@@ -42,83 +78,38 @@ class PullReport:
     Attributes:
         pulled: What arrived, ordered.
         refused: What did not, and why, ordered.
-        cancelled: What was no longer wanted when it was on its way, ordered.
-        bytes: What was moved for the pulled versions.
+        bytes: Size of the pulled versions.
         seconds: How long it took.
     """
 
     pulled: tuple[Pulled, ...]
     refused: tuple[Refusal, ...]
-    cancelled: tuple[tuple[str, int], ...]
     bytes: int
     seconds: float
 
 
-def run(  # noqa: PLR0913  (a plan, two places and how to work)
-    planned: PullPlan,
-    repository: Repository,
-    store: Store,
-    *,
-    workers: int = 4,
-    on_progress: Callable[[Progress], None] = lambda _progress: None,
-    still_wanted: Callable[[str, int], bool] = lambda _model, _version: True,
-) -> PullReport:
-    """Carry out a plan. The caller holds the store's lock.
-
-    Args:
-        planned: What to do.
-        repository: Where the models come from.
-        store: Where they go.
-        workers: How many objects are pulled at once.
-        on_progress: Told after every mebibyte and every object, from the threads that pull.
-        still_wanted: Asked as often; a version that is not is dropped at once.
-
-    Raises:
-        MissingDependency: the library for checksums is not installed.
-        StoreError: a record of the store cannot be written.
-    """
-    began = time.monotonic()
-    work = Work(planned, repository, store, on_progress, still_wanted)
-    for model, version in planned.lifted:
-        store.release(model, version)
-    for refusal in planned.refused:
-        work.refuse(refusal)
-    work.carry_out(workers)
-    pulled = tuple(sorted(work.pulled, key=lambda item: (item.model, item.version)))
-    return PullReport(
-        pulled=pulled,
-        refused=tuple(sorted(work.refused, key=lambda item: (item.model, item.version))),
-        cancelled=tuple(sorted(work.cancelled)),
-        bytes=sum(item.bytes for item in pulled),
-        seconds=time.monotonic() - began,
-    )
-
-
-def converge(  # noqa: PLR0913  (what is wanted, two places and how to work)
+def converge(  # noqa: PLR0913  (what is wanted, two places, and how to work)
     manifest: Manifest,
     repository: Repository,
     store: Store,
     node: str,
+    settings: PullSettings | None = None,
     *,
-    headroom_bytes: int = 0,
-    workers: int = 4,
-    on_progress: Callable[[Progress], None] = lambda _progress: None,
-    still_wanted: Callable[[str, int], bool] = lambda _model, _version: True,
+    log: Callable[[PullEvent], None] = lambda _event: None,
 ) -> tuple[Desired, PullReport]:
-    """Bring all that a node should hold. The caller holds the store's lock.
+    """Bring all that a node should hold.
 
-    A version that turns out to be unsound is set aside, and the next best one is brought in the same call. Leftovers
-    of interrupted runs are deleted first.
+    A version that turns out to be unsound is set aside, and the next best one is brought in the same call. What fails
+    for a passing reason is tried again. A version that another process brings at the same time is waited for as long
+    as bytes arrive.
 
     Args:
         manifest: The desired state of the fleet.
         repository: Where the models come from.
         store: Where they go.
         node: The node's name.
-        headroom_bytes: What must stay free on the store's file system.
-        workers: See ``run``.
-        on_progress: See ``run``.
-        still_wanted: See ``run``.
+        settings: How to pull.
+        log: Told about every step.
 
     Returns:
         What the node should hold, knowing what was set aside, and what was done.
@@ -126,30 +117,170 @@ def converge(  # noqa: PLR0913  (what is wanted, two places and how to work)
     Raises:
         SourceNotFound: there is no such repository.
         SourceForbidden: it may not be listed.
+        SourceUnavailable: it does not answer.
         MissingDependency: the library for checksums is not installed.
-        StoreError: the store cannot be read or written, or its lock is not held.
+        StoreError: the store cannot be read or written.
     """
-    began = time.monotonic()
-    store.clean_staging()
-    reports: list[PullReport] = []
-    refused: dict[tuple[str, int], Refusal] = {}
-    while True:
-        prepared = prepare(manifest, repository, store, node, headroom_bytes)
-        report = run(
-            prepared.plan, repository, store, workers=workers, on_progress=on_progress, still_wanted=still_wanted
-        )
-        reports.append(report)
-        news = {(item.model, item.version): item for item in report.refused}
-        found_unsound = any(item.fingerprint for key, item in news.items() if key not in refused)
-        refused = {**news, **refused}
-        if not found_unsound:
-            break
-    pulled = tuple(item for report in reports for item in report.pulled)
-    combined = PullReport(
-        pulled=tuple(sorted(pulled, key=lambda item: (item.model, item.version))),
-        refused=tuple(refused[key] for key in sorted(refused)),
-        cancelled=tuple(sorted({key for report in reports for key in report.cancelled})),
-        bytes=sum(item.bytes for item in pulled),
-        seconds=time.monotonic() - began,
+    with Pool(store, settings or PullSettings(), log) as pool:
+        return _Run(manifest, repository, store, node, settings or PullSettings(), pool, log).carry_out()
+
+
+def settle(store: Store, outcome: Outcome) -> None:
+    """Record in the store what the end of an attempt means for later ones.
+
+    Raises:
+        StoreError: a record cannot be written.
+    """
+    if outcome.blamed and outcome.error:
+        set_aside(store, Refusal(*outcome.key, outcome.error, outcome.blamed))
+
+
+def set_aside(store: Store, refusal: Refusal) -> None:
+    """Set a version aside whose source is at fault.
+
+    Raises:
+        StoreError: the record cannot be written.
+    """
+    record = QuarantineRecord(
+        code=refusal.error.code,
+        message=refusal.error.problem,
+        fingerprint=refusal.fingerprint,
+        stage="pull",
+        at=now(),
     )
-    return prepared.desired, combined
+    known = store.quarantined().get((refusal.model, refusal.version))
+    if known is None or replace(known, at=record.at) != record:
+        store.quarantine(refusal.model, refusal.version, record)
+
+
+class _Run:
+    """One call of ``converge``."""
+
+    def __init__(  # noqa: PLR0913, PLR0917  (as converge)
+        self,
+        manifest: Manifest,
+        repository: Repository,
+        store: Store,
+        node: str,
+        settings: PullSettings,
+        pool: Pool,
+        log: Callable[[PullEvent], None],
+    ) -> None:
+        self._manifest = manifest
+        self._repository = repository
+        self._store = store
+        self._node = node
+        self._settings = settings
+        self._pool = pool
+        self._log = log
+        self._attempts = Attempts(settings.backoff)
+        self._pulled: dict[Key, Pulled] = {}
+        self._refused: dict[Key, Refusal] = {}
+        self._busy: set[Key] = set()
+
+    def carry_out(self) -> tuple[Desired, PullReport]:
+        began = time.monotonic()
+        while True:
+            prepared = prepare(self._manifest, self._repository, self._store, self._node, self._settings)
+            self._record(prepared)
+            items = self._due((*prepared.plan.items, *prepared.plan.comparisons))
+            self._store.clean_staging([(item.model, item.version) for item in items])
+            for item in items:
+                self._log(PullEvent("Should download", item.model, item.version, {"bytes": item.bytes}))
+                self._pool.add(item, self._repository)
+            planned = {(item.model, item.version) for item in (*prepared.plan.items, *prepared.plan.comparisons)}
+            if not self._drain() and not self._wait(planned):
+                break
+        pulled = tuple(self._pulled[key] for key in sorted(self._pulled))
+        refused = tuple(self._refused[key] for key in sorted(self._refused))
+        return prepared.desired, PullReport(
+            pulled, refused, sum(item.bytes for item in pulled), time.monotonic() - began
+        )
+
+    def _record(self, prepared: Preparation) -> None:
+        """Take over what the look showed."""
+        for key in prepared.plan.lifted:
+            self._store.release(*key)
+        for refusal in prepared.plan.refused:
+            if refusal.fingerprint:
+                set_aside(self._store, refusal)
+            self._refused.setdefault((refusal.model, refusal.version), refusal)
+        planned = {(item.model, item.version) for item in prepared.plan.items}
+        for key in [key for key, refusal in self._refused.items() if isinstance(refusal.error, StoreBusy)]:
+            if key not in planned:  # the other process brought it
+                del self._refused[key]
+
+    def _due(self, items: Sequence[PullItem]) -> list[PullItem]:
+        """Return what is to be tried now."""
+        now_s = time.monotonic()
+        return [
+            item
+            for item in items
+            if self._attempts.ready((item.model, item.version), fingerprint(item.objects), now_s)
+            and not self._final((item.model, item.version), fingerprint(item.objects))
+        ]
+
+    def _final(self, key: Key, source: str) -> bool:
+        """Return whether a version failed for good, or too often."""
+        failure = self._attempts.of(key)
+        if failure is None or failure.source != source:
+            return False
+        return not failure.error.retryable or failure.count > self._settings.retries
+
+    def _drain(self) -> bool:
+        """Wait for what is on its way; return whether another look at once may bring more."""
+        again = False
+        while True:
+            outcomes = self._pool.collect(_LOOK_S)
+            for outcome in outcomes:
+                again |= self._note(outcome)
+            if not outcomes and not self._pool.views():
+                return again
+
+    def _wait(self, planned: Collection[Key]) -> bool:
+        """Wait until something that is planned may be tried again; return whether there is anything."""
+        now_s = time.monotonic()
+        waits = [
+            failure.not_before - now_s
+            for key, failure in self._attempts.known().items()
+            if key in planned and not self._final(key, failure.source)
+        ]
+        patience_s = _SILENCE * self._settings.stall_s
+        if any(time.time() - self._store.staged_at(*key) < patience_s for key in self._busy):
+            waits.append(_LOOK_S)
+        self._busy.clear()
+        if not waits:
+            return False
+        time.sleep(max(0.0, min(waits)))
+        return True
+
+    def _note(self, outcome: Outcome) -> bool:
+        """Take over how an attempt ended; return whether another look at once may bring more."""
+        if outcome.crash is not None:
+            raise outcome.crash
+        key, item = outcome.key, outcome.item
+        settle(self._store, outcome)
+        if outcome.fate in {Fate.PULLED, Fate.SAME}:
+            self._attempts.forget(key)
+            self._refused.pop(key, None)
+            if item.kind is not Kind.COMPARE:
+                moved = outcome.moved
+                size = item.bytes if outcome.fate is Fate.PULLED else 0
+                self._pulled[key] = Pulled(*key, size, moved.read, moved.resumed, moved.linked)
+        elif outcome.fate is Fate.DIFFERENT and item.kind is Kind.ADOPT:
+            self._pool.add(replace(item, kind=Kind.PULL), self._repository)
+        elif outcome.fate is Fate.DIFFERENT:
+            self._refuse(item, overwritten(item.subject))
+        elif isinstance(outcome.error, StoreBusy):
+            self._refused[key] = Refusal(*key, outcome.error)
+            self._busy.add(key)
+        elif outcome.blamed and outcome.error is not None:
+            self._refused[key] = Refusal(*key, outcome.error, outcome.blamed)
+        elif outcome.error is not None:
+            self._refuse(item, outcome.error)
+        return bool(outcome.blamed)
+
+    def _refuse(self, item: PullItem, error: ModelfleetError) -> None:
+        key = (item.model, item.version)
+        self._refused[key] = Refusal(*key, error)
+        self._attempts.failed(key, error, fingerprint(item.objects), time.monotonic())

@@ -63,9 +63,25 @@ class Answer:
     unfinished: tuple[VersionReport, ...] = ()
 
 
+class Arrived(Protocol):
+    """A version that came."""
+
+    @property
+    def model(self) -> str:
+        """The model's name."""
+
+    @property
+    def version(self) -> int:
+        """Its version."""
+
+    @property
+    def bytes(self) -> int:
+        """Its size, or what was read of it."""
+
+
 @dataclass(frozen=True)
 class Brought:
-    """How a store is after a puller was asked.
+    """How a store is after a pull, by whomever.
 
     Attributes:
         desired: What the node should hold.
@@ -75,9 +91,9 @@ class Brought:
     """
 
     desired: Desired
-    pulled: tuple[PullItem, ...]
+    pulled: tuple[Arrived, ...]
     refused: tuple[Refusal, ...]
-    unfinished: tuple[VersionReport, ...]
+    unfinished: tuple[VersionReport, ...] = ()
 
 
 def bring(puller: AskedPuller, look: Callable[[], Preparation], turn_s: float, clock: Clock | None = None) -> Brought:

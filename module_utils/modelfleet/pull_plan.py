@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timezone
 from enum import Enum
 from typing import TYPE_CHECKING, Union
 
+from . import digests
 from .adapters.repository import RemoteObject
 from .errors import (
+    DigestMismatch,
+    DigestMissing,
     InvalidInput,
     ModelfleetError,
     NoSpace,
@@ -26,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
     from .adapters.repository import Repository
+    from .pull_settings import PullSettings
     from .receipts import Receipt
     from .store import QuarantineRecord, Store, StoredVersion
 
@@ -58,12 +63,14 @@ class PullItem:
         version: Its version.
         objects: Its files as listed in the repository.
         kind: What is to be done about them.
+        shared: Paths of files that another version of the model on disk has as well.
     """
 
     model: str
     version: int
     objects: tuple[RemoteObject, ...]
     kind: Kind = Kind.PULL
+    shared: frozenset[str] = frozenset()
 
     @property
     def bytes(self) -> int:
@@ -72,8 +79,8 @@ class PullItem:
 
     @property
     def space(self) -> int:
-        """What the files take on disk, in bytes."""
-        return sum(-(-obj.size // BLOCK) * BLOCK for obj in self.objects)
+        """What the files take on disk that no other version shares, in bytes."""
+        return space_of(obj for obj in self.objects if obj.path not in self.shared)
 
     @property
     def subject(self) -> str:
@@ -106,20 +113,33 @@ class PullPlan:
         items: What to pull, smallest first.
         comparisons: Complete versions whose source was touched: their bytes are compared, nothing is replaced.
         refused: What will not come, and why.
-        lifted: Versions that were set aside, and whose source has changed since.
-        headroom_bytes: What must stay free on the file system.
+        lifted: Versions that were set aside, and deserve another chance.
     """
 
     items: tuple[PullItem, ...] = ()
     comparisons: tuple[PullItem, ...] = ()
     refused: tuple[Refusal, ...] = ()
     lifted: tuple[Key, ...] = ()
-    headroom_bytes: int = 0
 
     @property
     def bytes(self) -> int:
         """Size of all that is to be pulled."""
         return sum(item.bytes for item in self.items)
+
+
+@dataclass(frozen=True)
+class Room:
+    """What the store's file system can take; sizes in bytes.
+
+    Attributes:
+        free: What is free.
+        headroom: What must stay free.
+        staged: What unfinished versions have taken already.
+    """
+
+    free: int
+    headroom: int = 0
+    staged: Mapping[Key, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -130,7 +150,7 @@ class Preparation:
     plan: PullPlan
 
 
-def prepare(manifest: Manifest, repository: Repository, store: Store, node: str, headroom_bytes: int) -> Preparation:
+def prepare(manifest: Manifest, repository: Repository, store: Store, node: str, settings: PullSettings) -> Preparation:
     """Return what a node should hold, and what a pull would do about it. Changes nothing.
 
     A version that is seen to be unsound is refused, and the next best one takes its place.
@@ -140,11 +160,12 @@ def prepare(manifest: Manifest, repository: Repository, store: Store, node: str,
         repository: Where the models come from.
         store: The node's directory.
         node: The node's name.
-        headroom_bytes: What must stay free on the store's file system.
+        settings: How the node pulls.
 
     Raises:
         SourceNotFound: there is no such repository.
         SourceForbidden: it may not be listed.
+        SourceUnavailable: it does not answer.
         StoreError: the store cannot be read.
     """
     listing = repository.list_models()
@@ -152,14 +173,18 @@ def prepare(manifest: Manifest, repository: Repository, store: Store, node: str,
     known: dict[Key, Listed] = {
         key: _listed(repository, *key) for key in quarantined if key[1] in listing.get(key[0], ())
     }
-    lifted = stale_quarantine(quarantined, known, stored)
+    lifted = stale_quarantine(quarantined, known, stored, _second_chance(settings))
     aside = {key: record for key, record in quarantined.items() if key not in lifted}
     held = {model: [v for v, item in versions.items() if item.complete] for model, versions in stored.items()}
     unsound: dict[Key, Refusal] = {}
     while True:
-        desired = replace(resolve(manifest, listing, node, {*aside, *unsound}, held), source=repository.uri)
+        resolved = resolve(manifest, listing, node, {*aside, *unsound}, held, memory_budget=settings.memory_bytes)
+        # Where every model has a source of its own, no one place says where they all come from.
+        desired = replace(resolved, source="" if manifest.locations else repository.uri)
         known.update(survey(desired, listing, repository, known))
-        planned = plan(desired, known, stored, aside, store.free_bytes(), headroom_bytes)
+        staged = {key: store.staged_bytes(*key) for key in known} if store.staging else {}
+        room = Room(store.free_bytes(), settings.headroom_bytes, staged)
+        planned = plan(desired, known, stored, aside, room, require_digest=settings.require_digest)
         news = {(item.model, item.version): item for item in planned.refused if item.fingerprint}
         if news.keys() <= unsound.keys():
             break
@@ -194,8 +219,12 @@ def stale_quarantine(
     quarantined: Mapping[Key, QuarantineRecord],
     repository_objects: Mapping[Key, Listed],
     stored: Mapping[str, Mapping[int, StoredVersion]],
+    second_chance: str = "",
 ) -> tuple[Key, ...]:
     """Return the versions that deserve another chance, because their source is not the one that failed.
+
+    What always arrived damaged may have been damaged on its way: it is tried again when it was set aside before the
+    time ``second_chance``, ISO 8601 in UTC.
 
     A version that was withdrawn from the repository is one of them: there is nothing left that a person could mend.
     A version whose failed bytes are still on disk stays aside, whatever its source looks like now: published versions
@@ -206,19 +235,21 @@ def stale_quarantine(
         found = repository_objects.get(key)
         local = stored.get(key[0], {}).get(key[1])
         withdrawn = found is None
+        late = record.stage == "pull" and record.code == DigestMismatch.code and record.at < second_chance
         replaced = isinstance(found, tuple) and fingerprint(found) != record.fingerprint
-        if (withdrawn or replaced) and not (local and local.complete):
+        if (withdrawn or replaced or late) and not (local and local.complete):
             stale.append(key)
     return tuple(stale)
 
 
-def plan(  # noqa: PLR0913, PLR0917  (the whole world a pull depends on, each part with its own owner)
+def plan(  # noqa: PLR0913  (the whole world a pull depends on, each part with its own owner)
     desired: Desired,
     repository_objects: Mapping[Key, Listed],
     stored: Mapping[str, Mapping[int, StoredVersion]],
     quarantined: Mapping[Key, QuarantineRecord],
-    free_bytes: int,
-    headroom_bytes: int,
+    room: Room,
+    *,
+    require_digest: bool = False,
 ) -> PullPlan:
     """Return what to pull and what not to.
 
@@ -227,8 +258,8 @@ def plan(  # noqa: PLR0913, PLR0917  (the whole world a pull depends on, each pa
         repository_objects: The files of each wanted version, or why they cannot be told; see ``survey``.
         stored: What is on disk.
         quarantined: What is set aside.
-        free_bytes: What the store's file system can still take.
-        headroom_bytes: What must stay free on it.
+        room: What the disk can take.
+        require_digest: Whether a version without digests is refused.
     """
     told = {problem.subject for problem in desired.problems}
     decisions = []
@@ -240,12 +271,13 @@ def plan(  # noqa: PLR0913, PLR0917  (the whole world a pull depends on, each pa
             if local and local.complete and local.receipt:
                 decisions.append(_recheck(key, found, local.receipt))
             elif found is not None or subject_of(*key) not in told:
-                decisions.append(_decide(key, found, local, quarantined.get(key)))
+                decision = _decide(key, found, local, quarantined.get(key), require_digest=require_digest)
+                decisions.append(_sharing(decision, stored.get(model, {})))
     items = [item for item in decisions if isinstance(item, PullItem)]
     refused = [item for item in decisions if isinstance(item, Refusal)]
-    fitting, too_large = _budget([item for item in items if item.kind is not Kind.COMPARE], free_bytes, headroom_bytes)
+    fitting, too_large = _budget([item for item in items if item.kind is not Kind.COMPARE], room)
     comparisons = tuple(item for item in items if item.kind is Kind.COMPARE)
-    return PullPlan(fitting, comparisons, (*refused, *too_large), headroom_bytes=headroom_bytes)
+    return PullPlan(fitting, comparisons, (*refused, *too_large))
 
 
 def check_paths(objects: Iterable[RemoteObject], subject: str) -> None:
@@ -267,7 +299,12 @@ def check_paths(objects: Iterable[RemoteObject], subject: str) -> None:
 
 
 def _decide(
-    key: Key, found: Listed | None, local: StoredVersion | None, record: QuarantineRecord | None
+    key: Key,
+    found: Listed | None,
+    local: StoredVersion | None,
+    record: QuarantineRecord | None,
+    *,
+    require_digest: bool,
 ) -> PullItem | Refusal:
     """Return what to do about a wanted version that is not complete on disk."""
     subject = subject_of(*key)
@@ -281,19 +318,58 @@ def _decide(
     if local and local.receipt and local.receipt.fingerprint != seen:
         return Refusal(*key, overwritten(subject))
     try:
-        check_paths(found, subject)
-        check_shape({obj.path: obj.size for obj in found}, subject)
-    except (SourceIncomplete, InvalidInput) as error:
+        _check_listing(found, subject, require_digest=require_digest)
+    except (SourceIncomplete, InvalidInput, DigestMissing) as error:
         return Refusal(*key, error, seen if isinstance(error, SourceIncomplete) else "")
     same_size = local is not None and local.receipt is None and local.bytes == sum(obj.size for obj in found)
     return PullItem(*key, found, Kind.ADOPT if same_size else Kind.PULL)
+
+
+def _check_listing(found: tuple[RemoteObject, ...], subject: str, *, require_digest: bool) -> None:
+    """Check what can be told from names and sizes; an archive tells nothing before it is here."""
+    check_paths(found, subject)
+    if any(obj.archive for obj in found):
+        return
+    check_shape({obj.path: obj.size for obj in found}, subject)
+    if require_digest and not any(obj.path == digests.FILE_NAME for obj in found):
+        raise digest_missing(subject)
+
+
+def digest_missing(subject: str) -> DigestMissing:
+    """Return the error for a version without digests where they are required."""
+    return DigestMissing(
+        subject,
+        f"has no {digests.FILE_NAME}, and this node takes nothing without digests",
+        f"publish {digests.FILE_NAME} with the SHA-256 of every file, or lift require_digest",
+    )
+
+
+def _sharing(decision: PullItem | Refusal, stored: Mapping[int, StoredVersion]) -> PullItem | Refusal:
+    """Name the files of an item that another version of the model on disk has as well."""
+    if isinstance(decision, Refusal):
+        return decision
+    held = {
+        (obj.size, obj.content)
+        for local in stored.values()
+        if local.receipt and local.complete
+        for obj in local.receipt.objects
+        if obj.content
+    }
+    shared = frozenset(obj.path for obj in decision.objects if (obj.size, obj.content) in held)
+    return replace(decision, shared=shared) if shared else decision
+
+
+def _second_chance(settings: PullSettings) -> str:
+    """Return the time before which a version must have been set aside to be tried again."""
+    now = datetime.now(timezone.utc).timestamp()
+    return datetime.fromtimestamp(now - settings.max_retry_s, timezone.utc).isoformat(timespec="seconds")
 
 
 def _recheck(key: Key, found: Listed | None, receipt: Receipt) -> PullItem | Refusal | None:
     """Return what to do about a complete version: it serves on when its source is lost or unreadable."""
     if not isinstance(found, tuple) or fingerprint(found) == receipt.fingerprint:
         return None
-    if [(obj.path, obj.size) for obj in found] != [(obj.path, obj.size) for obj in receipt.objects]:
+    if receipt.listed or [(obj.path, obj.size) for obj in found] != [(obj.path, obj.size) for obj in receipt.objects]:
         return Refusal(*key, overwritten(subject_of(*key)))
     return PullItem(*key, found, Kind.COMPARE)
 
@@ -313,24 +389,30 @@ def _set_aside(subject: str, record: QuarantineRecord) -> ModelfleetError:
     return rebuilt({"code": record.code, "subject": subject, "problem": problem, "remedy": remedy, "retryable": False})
 
 
-def _budget(items: list[PullItem], free: int, headroom: int) -> tuple[tuple[PullItem, ...], tuple[Refusal, ...]]:
+def _budget(items: list[PullItem], room: Room) -> tuple[tuple[PullItem, ...], tuple[Refusal, ...]]:
     """Return what fits, smallest first, and refusals for the rest: many small models before one large."""
-    left = free - headroom
+    left = room.free - room.headroom
     fitting, refused = [], []
     for item in sorted(items, key=lambda item: (item.space, item.model, item.version)):
-        if item.space <= left:
+        need = max(0, item.space - room.staged.get((item.model, item.version), 0))
+        if need <= left:
             fitting.append(item)
-            left -= item.space
+            left -= need
         else:
-            refused.append(Refusal(item.model, item.version, no_space(item, left, headroom)))
+            refused.append(Refusal(item.model, item.version, no_space(item, left, need)))
     return tuple(fitting), tuple(refused)
 
 
-def no_space(item: PullItem, have: int, headroom: int) -> NoSpace:
+def space_of(objects: Iterable[RemoteObject]) -> int:
+    """Return what objects take on disk, in bytes."""
+    return sum(-(-obj.size // BLOCK) * BLOCK for obj in objects)
+
+
+def no_space(item: PullItem, have: int, need: int) -> NoSpace:
     """Return the error for a version that does not fit; sizes are in bytes."""
     return NoSpace(
         item.subject,
-        f"needs {item.space} bytes, and {max(have, 0)} are left beside a headroom of {headroom}",
+        f"needs {need} bytes of disk, and {max(have, 0)} are left beside the headroom",
         "make room, lower how many versions are kept, or lower the headroom",
     )
 

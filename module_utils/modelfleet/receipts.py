@@ -24,11 +24,13 @@ class Receipt:
         source: URI of the repository.
         objects: Every file, ordered by path, with the checksum of the bytes on disk.
         at: When the pull ended, ISO 8601 in UTC.
+        listed: What the repository listed, where that is not the files themselves but an archive of them.
     """
 
     source: str
     objects: tuple[RemoteObject, ...]
     at: str
+    listed: tuple[RemoteObject, ...] = ()
 
     @property
     def size(self) -> int:
@@ -38,7 +40,7 @@ class Receipt:
     @property
     def fingerprint(self) -> str:
         """The source as it was listed; see ``fingerprint``."""
-        return fingerprint(self.objects)
+        return fingerprint(self.listed or self.objects)
 
     @property
     def digest(self) -> str:
@@ -47,8 +49,15 @@ class Receipt:
 
     def to_json(self) -> str:
         """Return the receipt as text."""
-        rows = [[obj.path, obj.size, obj.generation, obj.crc32c] for obj in self.objects]
-        data = {"format": FORMAT, "source": self.source, "digest": self.digest, "at": self.at, "objects": rows}
+        data = {
+            "format": FORMAT,
+            "source": self.source,
+            "digest": self.digest,
+            "at": self.at,
+            "objects": [_row(obj) for obj in self.objects],
+        }
+        if self.listed:
+            data["listed"] = [_row(obj) for obj in self.listed]
         return json.dumps(data) + "\n"
 
     @classmethod
@@ -60,13 +69,11 @@ class Receipt:
         """
         data: Any = json.loads(text)
         try:
-            objects = tuple(
-                RemoteObject(str(path), int(size), str(generation), int(crc32c))
-                for path, size, generation, crc32c in data["objects"]
-            )
-            receipt = cls(str(data["source"]), objects, str(data["at"]))
+            objects = tuple(_object(row) for row in data["objects"])
+            listed = tuple(_object(row) for row in data.get("listed", ()))
+            receipt = cls(str(data["source"]), objects, str(data["at"]), listed)
             sound = data["format"] == FORMAT and data["digest"] == receipt.digest
-        except (KeyError, TypeError) as error:
+        except (AttributeError, KeyError, TypeError) as error:
             problem = f"not a receipt: {error!r}"
             raise ValueError(problem) from error
         if not sound:
@@ -78,6 +85,15 @@ class Receipt:
 def fingerprint(objects: Iterable[RemoteObject]) -> str:
     """Return what changes when a version's source changes: a hash of its objects' paths, sizes and generations."""
     return _hash(f"{obj.path}\0{obj.size}\0{obj.generation}" for obj in sorted(objects, key=lambda obj: obj.path))
+
+
+def _row(obj: RemoteObject) -> list[object]:
+    return [obj.path, obj.size, obj.generation, obj.crc32c, *([obj.content] if obj.content else [])]
+
+
+def _object(row: list[Any]) -> RemoteObject:
+    path, size, generation, crc32c, *content = row
+    return RemoteObject(str(path), int(size), str(generation), None if crc32c is None else int(crc32c), str(*content))
 
 
 def _hash(rows: Iterable[str]) -> str:

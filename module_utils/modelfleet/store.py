@@ -11,6 +11,7 @@ import errno
 import json
 import os
 import shutil
+import threading
 import uuid
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
@@ -18,18 +19,26 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable
 
 from .durable import exchange, make_directory, replace_file, reported, sync_directory
-from .errors import ModelfleetError, StoreError
+from .errors import ModelfleetError, StoreBusy, StoreError
 from .locking import exclusive
 from .names import is_model_name, is_version_number, model_name, version_number
 from .receipts import Receipt
 from .saved_model import files_below, validate_saved_model
+from .staging import Claim, Staging, claim
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
 __all__ = ["QuarantineRecord", "Receipt", "Staging", "Store", "StoredVersion", "validate_saved_model"]
 
-_STAGING, _RECEIPTS, _QUARANTINE, _STATE, _LOCK = ".staging", ".receipts", ".quarantine", ".state", ".lock"
+_STAGING, _RECEIPTS, _QUARANTINE, _STATE = ".staging", ".receipts", ".quarantine", ".state"
+#: Held by whoever decides what the server serves, also for minutes.
+_LOCK = ".lock"
+#: Held while a version comes or goes, for an instant.
+_COMMIT = ".commit"
+#: How long somebody else's instant may be, in seconds: the deletion of a large version.
+COMMIT_TIMEOUT_S = 120.0
+_CLAIM = ".lock"
 
 
 @dataclass(frozen=True)
@@ -74,7 +83,8 @@ class Store:
     def __init__(self, root: Path | str) -> None:
         self.root = Path(root)
         self._receipts: dict[tuple[str, int], tuple[tuple[int, int], Receipt | None]] = {}
-        self._locked = False
+        self._mutex = threading.RLock()
+        self._committing = False
 
     def scan(self) -> dict[str, dict[int, StoredVersion]]:
         """Return every version on disk, by model; sizes are checked, contents are not read.
@@ -139,7 +149,9 @@ class Store:
 
     @contextmanager
     def lock(self, timeout_s: float) -> Iterator[None]:
-        """Hold the store alone, against other processes and other stores of this one.
+        """Decide alone what the server serves, against other processes and other stores of this one.
+
+        Versions may be pulled meanwhile.
 
         Args:
             timeout_s: How long to wait for another holder, in seconds.
@@ -152,23 +164,68 @@ class Store:
             with reported(self.root / _LOCK):
                 make_directory(self.root)
                 held.enter_context(exclusive(self.root / _LOCK, timeout_s))
-            self._locked = True
+            yield
+
+    @contextmanager
+    def _commit(self) -> Iterator[None]:
+        """Let versions come and go one at a time."""
+        with self._mutex, ExitStack() as held:
+            if self._committing:
+                yield
+                return
+            with reported(self.root / _COMMIT):
+                make_directory(self.root)
+                held.enter_context(exclusive(self.root / _COMMIT, COMMIT_TIMEOUT_S))
+            self._committing = True
             try:
                 yield
             finally:
-                self._locked = False
+                self._committing = False
 
     def stage(self, model: str, version: int) -> Staging:
-        """Return a new empty directory in which a version is prepared.
+        """Claim the place where a version is prepared; what an earlier attempt left there is still there.
 
         Raises:
+            StoreBusy: somebody prepares it already; the message names the process.
             StoreError: it cannot be created.
         """
-        name = f"{model_name(model)}.{version_number(version)}.{uuid.uuid4().hex}"
-        path = self.root / _STAGING / name
-        with reported(path):
-            make_directory(path)
-        return Staging(self, model, version, path)
+        name = f"{model_name(model)}.{version_number(version)}"
+        folder = self.root / _STAGING / name
+        with reported(folder):
+            make_directory(folder.parent)
+            return Staging(model, version, folder, claim(folder))
+
+    @property
+    def staging(self) -> bool:
+        """Whether any version may be unfinished."""
+        try:
+            return bool(os.listdir(self.root / _STAGING))
+        except OSError:
+            return False
+
+    def staged_bytes(self, model: str, version: int) -> int:
+        """Return how much of the disk an unfinished version takes already."""
+        folder = self.root / _STAGING / f"{model_name(model)}.{version_number(version)}"
+        total = 0
+        for place, _, names in os.walk(folder):
+            for name in names:
+                try:
+                    total += os.lstat(f"{place}/{name}").st_blocks * 512
+                except OSError:  # gone in between
+                    continue
+        return total
+
+    def staged_at(self, model: str, version: int) -> float:
+        """Return when something was last written for an unfinished version, in seconds of the epoch; 0 without any."""
+        folder = self.root / _STAGING / f"{model_name(model)}.{version_number(version)}"
+        newest = 0.0
+        for place, _, names in os.walk(folder):
+            for name in ("", *names):
+                try:
+                    newest = max(newest, os.lstat(f"{place}/{name}").st_mtime)
+                except OSError:  # gone in between
+                    continue
+        return newest
 
     def certify(self, model: str, version: int, receipt: Receipt) -> None:
         """Write the receipt of a version that is on disk already.
@@ -177,7 +234,7 @@ class Store:
             StoreError: it cannot be written.
         """
         path = self._receipt_path(model, version)
-        with reported(path):
+        with self._commit(), reported(path):
             make_directory(path.parent)
             replace_file(path, receipt.to_json().encode())
 
@@ -191,7 +248,7 @@ class Store:
             StoreError: it is not there, or cannot be removed.
         """
         folder = self._folder(model, version)
-        with reported(folder):
+        with self._commit(), reported(folder):
             away = self._set_away(folder)
             self._receipt_path(model, version).unlink(missing_ok=True)
             shutil.rmtree(away)
@@ -199,20 +256,33 @@ class Store:
                 _remove_if_empty(parent)
         self._forget_good(model, version)
 
-    def clean_staging(self) -> tuple[str, ...]:
-        """Delete what interrupted runs left behind, and return the names. Only the holder of the lock may.
+    def clean_staging(self, wanted: Collection[tuple[str, int]] = ()) -> tuple[str, ...]:
+        """Delete what interrupted work left behind, and return the names.
+
+        Args:
+            wanted: Versions whose preparation goes on; what somebody prepares now is left alone as well.
 
         Raises:
-            StoreError: the lock is not held, or something cannot be removed.
+            StoreError: something cannot be removed.
         """
-        path = self.root / _STAGING
-        if not self._locked:
-            raise StoreError(str(path), "may be cleaned only under the store's lock", "take the lock first")
-        with reported(path):
-            names = sorted(entry.name for entry in path.iterdir()) if path.is_dir() else []
-            for name in names:
-                shutil.rmtree(path / name)
-        return tuple(names)
+        top = self.root / _STAGING
+        kept = {f"{model}.{version}" for model, version in wanted}
+        if not top.is_dir():
+            return ()
+        with self._commit(), reported(top):
+            present = {entry.name.removesuffix(".lock") for entry in top.iterdir()}
+            return tuple(name for name in sorted(present - kept) if _cleaned(top / name))
+
+    def uncertify(self, model: str, version: int) -> None:
+        """Withdraw the proof that a version is complete; its files stay until they are brought anew.
+
+        Raises:
+            StoreError: the receipt cannot be removed.
+        """
+        path = self._receipt_path(model, version)
+        with self._commit(), reported(path):
+            path.unlink(missing_ok=True)
+            sync_directory(path.parent)
 
     def quarantine(self, model: str, version: int, record: QuarantineRecord) -> None:
         """Set a version aside; its files stay where they are.
@@ -252,20 +322,25 @@ class Store:
             self._write_good(known)
 
     def publish(self, staging: Staging, receipt: Receipt) -> None:
-        """Move a prepared version into place; see ``Staging.publish``."""
+        """Bring the directories of a prepared version to disk, rename it into place, and write its receipt last.
+
+        Raises:
+            StoreError: it cannot be moved; what was prepared is still in staging then.
+        """
         folder = self._folder(staging.model, staging.version)
         with reported(folder):
             for inner, _, _ in os.walk(staging.path, topdown=False):
                 sync_directory(Path(inner))
+        with self._commit(), reported(folder):
             make_directory(folder.parent)
             replaced = self._replace(staging.path, folder) if os.path.lexists(folder) else None
             if replaced is None:
                 staging.path.rename(folder)
             sync_directory(folder.parent)
-        self.certify(staging.model, staging.version, receipt)
-        if replaced:
-            with reported(replaced):
+            self.certify(staging.model, staging.version, receipt)
+            if replaced:
                 shutil.rmtree(replaced)
+        staging.discard()
 
     def _replace(self, fresh: Path, folder: Path) -> Path:
         """Put a prepared version in the place of a damaged or unproven one; return where that one is now.
@@ -349,6 +424,13 @@ class Store:
         complete = all(_size(f"{folder}/{obj.path}") == obj.size for obj in receipt.objects)
         return StoredVersion(version, receipt, complete, receipt.size)
 
+    def receipts(self, model: str) -> dict[int, Receipt]:
+        """Return the receipts of a model's versions on disk, the newest version first."""
+        with reported(self.root):
+            versions = sorted((int(name) for name in _folders(str(self.root / model), is_version_number)), reverse=True)
+        found = {version: self.receipt(model, version) for version in versions}
+        return {version: receipt for version, receipt in found.items() if receipt}
+
     def receipt(self, model: str, version: int) -> Receipt | None:
         """Return a receipt, read again only when its file changed; None when there is none, or an unreadable one."""
         path, key = f"{self.root}/{_RECEIPTS}/{model}/{version}.json", (model, version)
@@ -365,30 +447,17 @@ class Store:
         return known[1]
 
 
-class Staging:
-    """A version in preparation, invisible to everybody else.
-
-    Attributes:
-        path: The directory to fill; every file must be brought to disk by its writer.
-    """
-
-    def __init__(self, store: Store, model: str, version: int, path: Path) -> None:
-        self.model = model
-        self.version = version
-        self.path = path
-        self._store = store
-
-    def publish(self, receipt: Receipt) -> None:
-        """Bring the directories to disk, rename the version into place, and write its receipt last.
-
-        Raises:
-            StoreError: it cannot be moved; what was prepared is still in staging then.
-        """
-        self._store.publish(self, receipt)
-
-    def discard(self) -> None:
-        """Delete what was prepared; harmless when it is gone."""
-        shutil.rmtree(self.path, ignore_errors=True)
+def _cleaned(folder: Path) -> bool:
+    """Delete a leftover, unless somebody works on it; return whether it was deleted."""
+    try:
+        held: Claim = claim(folder)
+    except StoreBusy:
+        return False
+    try:
+        shutil.rmtree(folder, ignore_errors=not folder.exists())
+    finally:
+        held.release()
+    return True
 
 
 def _load(path: Path) -> dict[str, Any]:

@@ -92,22 +92,20 @@ def whole(files):
 def on_disk(store_path):
     return {
         (model.name, int(version.name)): read(version)
-        for model in store_path.iterdir()
+        for model in (store_path.iterdir() if store_path.is_dir() else ())
         if not model.name.startswith(".")
         for version in model.iterdir()
     }
 
 
 def converge(root, store_path, manifest=None, repository=None, workers=3):
-    store = Store(store_path)
-    with store.lock(5):
-        return pull.converge(
-            manifest or track({"versions": {"latest": 2}}),
-            repository or FilesRepository(root),
-            store,
-            "node-1",
-            workers=workers,
-        )
+    return pull.converge(
+        manifest or track({"versions": {"latest": 2}}),
+        repository or FilesRepository(root),
+        Store(store_path),
+        "node-1",
+        pull.PullSettings(workers=workers, first_retry_s=0.01, retries=2),
+    )
 
 
 def expected(content, count=2):
@@ -145,7 +143,7 @@ def fingerprint_of_tree(top):
     return {
         path: ((top / path).stat().st_mtime_ns, (top / path).stat().st_ino)
         for path, _ in files_below(str(top))
-        if path != ".lock"
+        if path != ".commit"
     }
 
 
@@ -202,8 +200,8 @@ class Meddling(FilesRepository):
         self.root, self.how, self.left = root, how, at
 
     @contextmanager
-    def open(self, model, version, obj):
-        with super().open(model, version, obj) as source:
+    def open(self, model, version, obj, start=0, length=None):
+        with super().open(model, version, obj, start, length) as source:
             yield Interrupted(source, lambda: self.meddle(self.root / model / str(version) / obj.path))
 
     def meddle(self, path):
@@ -231,6 +229,7 @@ class Meddling(FilesRepository):
 class Interrupted:
     def __init__(self, source, between):
         self.source, self.between = source, between
+        self.abort = source.abort
 
     def readinto(self, buffer):
         count = self.source.readinto(buffer)
@@ -286,7 +285,7 @@ def test_the_budget_is_kept_and_every_refusal_names_need_and_have(content, free,
     with directories(content) as (root, store_path):
         store = Store(store_path)
         with mock.patch.object(Store, "free_bytes", return_value=free):
-            prepared = pull.prepare(track(), FilesRepository(root), store, "node-1", headroom)
+            prepared = pull.prepare(track(), FilesRepository(root), store, "node-1", pull.PullSettings(headroom_bytes=headroom))
         assert not prepared.plan.items or sum(item.space for item in prepared.plan.items) <= free - headroom
         refused = [item for item in prepared.plan.refused if item.error.code == "NO_SPACE"]
         wanted = expected(content, count=1)

@@ -34,22 +34,24 @@ class Histories(RuleBasedStateMachine):
     @rule(model=models, version=numbers, content=st.binary(min_size=1, max_size=9), deep=st.booleans())
     def publish(self, model, version, content, deep):
         staging = self.store.stage(model, version)
+        staging.clear()
         path = "variables/x" if deep else "saved_model.pb"
         (staging.path / path).parent.mkdir(exist_ok=True)
         (staging.path / path).write_bytes(content)
         receipt = Receipt("file:///r", (RemoteObject(path, len(content), "1", 1),), "now")
-        staging.publish(receipt)
+        self.store.publish(staging, receipt)
         self.held[model, version] = (receipt, path, content)
         self.damaged.discard((model, version))
 
     @rule(model=models, version=numbers)
     def abandon(self, model, version):
-        (self.store.stage(model, version).path / "half").write_bytes(b"x")
+        staging = self.store.stage(model, version)
+        (staging.path / "half").write_bytes(b"x")
+        staging.close()
 
     @rule()
     def clean(self):
-        with self.store.lock(5):
-            self.store.clean_staging()
+        self.store.clean_staging()
         assert not list((self.store.root / ".staging").glob("*"))
 
     @rule(model=models, version=numbers)

@@ -40,8 +40,8 @@ def put(root, model, version, size=10):
 
 
 def converge(store, repository, manifest=None, **options):
-    with store.lock(5):
-        return pull.converge(manifest or track(), repository, store, "node-1", **options)
+    quick = {"first_retry_s": 0.01, "max_retry_s": 300, "retries": 2}
+    return pull.converge(manifest or track(), repository, store, "node-1", pull.PullSettings(**{**quick, **options}))
 
 
 class Announcing(FilesRepository):
@@ -51,7 +51,7 @@ class Announcing(FilesRepository):
         super().__init__(root)
         self.root, self.damaged, self.wrong, self.reads = root, damaged, wrong, 0
 
-    def objects(self, model, version):
+    def objects(self, model, version, *, fresh=False):
         folder = self.root / model / str(version)
         return tuple(
             replace(obj, crc32c=crc32c((folder / obj.path).read_bytes()) ^ self.wrong)
@@ -59,8 +59,8 @@ class Announcing(FilesRepository):
         )
 
     @contextmanager
-    def open(self, model, version, obj):
-        with super().open(model, version, obj) as source:
+    def open(self, model, version, obj, start=0, length=None):
+        with super().open(model, version, obj, start, length) as source:
             self.reads += 1
             yield Damaging(source) if self.reads <= self.damaged else source
 
@@ -68,6 +68,7 @@ class Announcing(FilesRepository):
 class Damaging:
     def __init__(self, source):
         self.source = source
+        self.abort = source.abort
 
     def readinto(self, buffer):
         count = self.source.readinto(buffer)
@@ -116,7 +117,7 @@ def test_a_newer_unsound_version_gives_way_to_the_next_best_in_the_same_run(root
     put(root, "digits", 3, size=0)
 
     class Torn(Announcing):
-        def objects(self, model, version):
+        def objects(self, model, version, *, fresh=False):
             return tuple(replace(obj, crc32c=1) if version == 2 else obj for obj in super().objects(model, version))
 
     desired, report = converge(store, Torn(root))
@@ -146,7 +147,7 @@ def test_a_touched_source_is_compared_and_only_another_content_is_reported(root,
     converge(store, FilesRepository(root))
     os.utime(path, (1, 1))
     for expected in (1, 0):
-        prepared = pull.prepare(track(), FilesRepository(root), store, "node-1", 0)
+        prepared = pull.prepare(track(), FilesRepository(root), store, "node-1", pull.PullSettings())
         assert len(prepared.plan.comparisons) == expected
         assert prepared.plan.items == ()
         _, report = converge(store, FilesRepository(root))
@@ -191,62 +192,46 @@ def test_what_does_not_fit_is_refused_before_the_first_byte_and_smaller_ones_com
         _, report = converge(store, FilesRepository(root), headroom_bytes=MEBI)
     assert [item.model for item in report.pulled] == ["small"]
     assert [(item.model, item.error.code) for item in report.refused] == [("large", "NO_SPACE")]
-    assert f"needs {3 * MEBI} bytes, and {MEBI - 4096} are left" in report.refused[0].error.problem
+    assert f"needs {3 * MEBI} bytes of disk, and {MEBI - 4096} are left" in report.refused[0].error.problem
     assert store.quarantined() == {}
 
 
 def test_a_disk_that_fills_up_refuses_one_version_and_leaves_no_trace(root, store):
     put(root, "digits", 1)
     put(root, "ranker", 1, 20)
-    real = os.write
+    real = os.pwrite
 
-    def full(descriptor, data):
+    def full(descriptor, data, offset):
         if len(data) == 20:
             raise OSError(errno.ENOSPC, "No space left on device")
-        return real(descriptor, data)
+        return real(descriptor, data, offset)
 
-    with mock.patch.object(os, "write", full):
-        _, report = converge(store, FilesRepository(root))
+    with mock.patch.object(os, "pwrite", full):
+        _, report = converge(store, FilesRepository(root), retries=0)
     assert [item.model for item in report.pulled] == ["digits"]
     assert [(item.model, item.error.code) for item in report.refused] == [("ranker", "NO_SPACE")]
+    assert list(store.scan()) == ["digits"]
+    converge(store, FilesRepository(root))
+    assert list(store.scan()) == ["digits", "ranker"]
     assert not list((store.root / ".staging").iterdir())
 
 
-def test_a_version_that_is_no_longer_wanted_is_dropped_on_its_way(root, store):
-    put(root, "digits", 1, 8 * MEBI)
-    put(root, "ranker", 1)
-    seen = []
-
-    def wanted(model, version):
-        return model != "digits" or sum(item.model == "digits" for item in seen) < 2
-
-    _, report = converge(store, FilesRepository(root), on_progress=seen.append, still_wanted=wanted)
-    assert report.cancelled == (("digits", 1),)
-    assert [item.model for item in report.pulled] == ["ranker"]
-    assert max(item.done for item in seen if item.model == "digits") < 8 * MEBI
-    assert {item.total for item in seen if item.model == "digits"} == {8 * MEBI}
-    assert (list(store.scan()), store.quarantined()) == (["ranker"], {})
-    assert not list((store.root / ".staging").iterdir())
-
-
-def test_an_unexpected_error_stops_every_thread_and_leaves_no_staging(root, store):
+def test_a_defect_ends_the_run_with_its_own_error_and_no_thread_stays(root, store):
     for model in "abcdef":
         put(root, model, 1, 2 * MEBI)
 
-    def fail(progress):
-        raise RuntimeError(progress.model)
+    def fail(directory, subject):
+        raise RuntimeError(subject)
 
-    with pytest.raises(RuntimeError), store.lock(5):
-        pull.converge(track(), FilesRepository(root), store, "node-1", on_progress=fail)
+    with (
+        mock.patch("modelfleet.transfer.validate_saved_model", fail),
+        pytest.raises(RuntimeError),
+    ):
+        converge(store, FilesRepository(root))
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("pull")]
-    assert not list((store.root / ".staging").iterdir())
+    assert store.scan() == {}
     assert len(converge(store, FilesRepository(root))[1].pulled) == 6
-
-
-def test_without_the_lock_nothing_begins(root, store):
-    put(root, "digits", 1)
-    with pytest.raises(StoreError, match="lock"):
-        pull.converge(track(), FilesRepository(root), store, "node-1")
+    assert not list((store.root / ".staging").iterdir())
 
 
 def test_a_missing_library_for_checksums_is_named(root, store):

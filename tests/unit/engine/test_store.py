@@ -23,7 +23,7 @@ def publish(store, model, version, *contents):
     staging = store.stage(model, version)
     for i, content in enumerate(contents):
         (staging.path / f"f{i}").write_bytes(content)
-    staging.publish(receipt(*map(len, contents)))
+    store.publish(staging, receipt(*map(len, contents)))
 
 
 @pytest.fixture
@@ -74,15 +74,20 @@ def test_staging_is_invisible_and_can_be_dropped(store):
     assert not staging.path.exists()
 
 
-def test_leftovers_are_deleted_under_the_lock_only(store):
-    store.stage("digits", 1)
-    with pytest.raises(StoreError, match="under the store's lock"):
-        store.clean_staging()
-    with store.lock(1):
-        assert len(store.clean_staging()) == 1
-        assert store.clean_staging() == ()
-    with pytest.raises(StoreError):
-        store.clean_staging()
+def test_leftovers_are_deleted_but_neither_what_is_worked_on_nor_what_is_still_wanted(store):
+    for version in (1, 2, 3):
+        staging = store.stage("digits", version)
+        (staging.path / "f0").write_bytes(b"half")
+        if version > 1:
+            staging.close()
+    assert store.clean_staging([("digits", 2)]) == ("digits.3",)
+    with pytest.raises(StoreBusy, match="digits.1: is being prepared by process"):
+        store.stage("digits", 1)
+    again = store.stage("digits", 2)
+    assert (again.path / "f0").read_bytes() == b"half"
+    again.close()
+    assert store.clean_staging() == ("digits.2",)
+    assert store.clean_staging() == ()
 
 
 def test_publishing_replaces_a_damaged_version(store):
@@ -102,7 +107,7 @@ def test_a_removed_version_leaves_nothing(store):
     assert store.good() == {"digits": {2}}
     store.remove("digits", 2)
     left = {str(path.relative_to(store.root)) for path in store.root.rglob("*") if path.is_file()}
-    assert left == {".state/good.json"}
+    assert left == {".commit", ".state/good.json"}
     assert not (store.root / "digits").exists()
     with pytest.raises(StoreError, match="digits/2"):
         store.remove("digits", 2)

@@ -1,0 +1,69 @@
+"""What is remembered of versions that did not come: when each may be tried again. Pure, but for the given time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from .errors import SourceUnavailable
+
+if TYPE_CHECKING:
+    from .backoff import Backoff
+    from .errors import ModelfleetError
+    from .pull_plan import Key
+
+
+@dataclass(frozen=True)
+class Failure:
+    """The last failure of a version.
+
+    Attributes:
+        error: Why it failed.
+        count: How often it failed in a row.
+        not_before: When it may be tried again, by the clock of whoever asks.
+        source: The fingerprint of the source that failed.
+    """
+
+    error: ModelfleetError
+    count: int
+    not_before: float
+    source: str
+
+
+class Attempts:
+    """The failures of all versions."""
+
+    def __init__(self, backoff: Backoff) -> None:
+        self._backoff = backoff
+        self._failures: dict[Key, Failure] = {}
+
+    def failed(self, key: Key, error: ModelfleetError, source: str, now: float) -> Failure:
+        """Remember a failure; what only a person can mend is tried again at the longest pace."""
+        earlier = self._failures.get(key)
+        count = earlier.count + 1 if earlier and earlier.source == source else 1
+        asked = error.retry_after_s if isinstance(error, SourceUnavailable) else 0.0
+        wait = self._backoff.wait_s(count, asked) if error.retryable else self._backoff.limit_s
+        self._failures[key] = Failure(error, count, now + wait, source)
+        return self._failures[key]
+
+    def of(self, key: Key) -> Failure | None:
+        """Return the last failure of a version, if it did not come since."""
+        return self._failures.get(key)
+
+    def ready(self, key: Key, source: str, now: float) -> bool:
+        """Return whether a version may be tried; one with a new source always may."""
+        failure = self._failures.get(key)
+        return failure is None or failure.source != source or failure.not_before <= now
+
+    def forget(self, key: Key) -> None:
+        """Forget the failures of a version: it came, or an operator wants it tried now."""
+        self._failures.pop(key, None)
+
+    def known(self) -> dict[Key, Failure]:
+        """Return the last failures of all versions that did not come since."""
+        return dict(self._failures)
+
+    def next_time(self, after: float) -> float | None:
+        """Return the earliest time after a given one at which a version may be tried again; None without one."""
+        times = (failure.not_before for failure in self._failures.values())
+        return min((at for at in times if at > after), default=None)

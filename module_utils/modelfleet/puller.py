@@ -1,0 +1,474 @@
+"""Keep pulling: compare what is wanted with what is on disk and on its way, again and again, and bring the rest.
+
+Nothing depends on having seen an event: every look starts from the manifest, the repository and the store as they are.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Callable
+
+from . import pull
+from .attempts import Attempts
+from .errors import ModelfleetError
+from .jobs import Fate, now
+from .names import subject_of
+from .pool import Outcome, Pool
+from .pull_plan import Kind, PullItem, overwritten, prepare
+from .pull_settings import PullSettings
+from .pull_status import PullerStatus, PullEvent, PullState, VersionReport
+from .receipts import fingerprint
+from .scrub import Scrub
+from .waiting import Clock
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from .adapters.repository import Repository
+    from .manifest import Desired, Manifest
+    from .pool import View
+    from .pull_plan import Key, Preparation
+    from .store import Store
+
+__all__ = ["Puller", "PullerSettings"]
+
+#: How often the loop looks after what is on its way, in seconds.
+TICK_S = 0.25
+#: How much sooner than its interval a look may come, so that the nodes of a fleet do not look all at once.
+JITTER = 0.1
+
+
+@dataclass(frozen=True)
+class PullerSettings(PullSettings):
+    """What an operator may choose for a puller that never ends.
+
+    Attributes:
+        resync_s: How often manifest, repository and store are compared in any case, in seconds.
+        watch_s: How often it is asked whether the manifest changed, in seconds.
+        scrub_s: How often every byte on disk is read again, in seconds; 0 means never.
+        scrub_bytes_per_s: How fast that is done; 0 means without a limit.
+    """
+
+    headroom_bytes: int = 1 << 30
+    resync_s: float = 60.0
+    watch_s: float = 1.0
+    scrub_s: float = 86400.0
+    scrub_bytes_per_s: int = 64 << 20
+
+
+class Puller:
+    """The loop of one node. ``run`` is called once; the other methods by any thread."""
+
+    def __init__(  # noqa: PLR0913  (where to look, what to keep, how, and two ways to tell)
+        self,
+        look: Callable[[], tuple[Manifest, Repository]],
+        store: Store,
+        node: str,
+        settings: PullerSettings,
+        *,
+        watch: Callable[[], str] = lambda: "",
+        log: Callable[[PullEvent], None] = lambda _event: None,
+        clock: Clock | None = None,
+    ) -> None:
+        """Make a puller.
+
+        Args:
+            look: Returns what is wanted and where it comes from; what it raises changes nothing on disk.
+            store: The node's directory.
+            node: The node's name.
+            settings: How to pull.
+            watch: Returns a token that changes when the manifest does; asked often, so it must be cheap.
+            log: Told about every step, by several threads.
+            clock: For tests.
+        """
+        self._look = look
+        self._store = store
+        self._node = node
+        self._settings = settings
+        self._watch = watch
+        self._log = log
+        self._clock = clock or Clock()
+        self._pool = Pool(store, settings, log, clock)
+        self._scrub = Scrub(store, settings.scrub_s, settings.scrub_bytes_per_s, self._damaged)
+        self._attempts = Attempts(settings.backoff)
+        self._lock = threading.Lock()
+        self._wake = threading.Event()
+        self._sync = True
+        self._next_pass = 0.0
+        self._looked_at = 0.0
+        self._next_watch = 0.0
+        self._token = ""
+        self._failed_looks = 0
+        self._repository: Repository | None = None
+        self._prepared: Preparation | None = None
+        self._complete: dict[Key, int] = {}
+        self._cancelled: set[Key] = set()
+        self._table: dict[Key, VersionReport] = {}
+        self._pending_since: dict[Key, float] = {}
+        self._status = PullerStatus(node, "")
+        self._counters = dict.fromkeys(_COUNTERS, 0)
+        self._life = (time.monotonic(), "starting")
+
+    def run(self, stop: threading.Event) -> None:
+        """Pull until the event is set; what has arrived by then is there for the next start."""
+        self._scrub.start()
+        try:
+            while not stop.is_set():
+                self._life = (time.monotonic(), "waiting")
+                if self._must_look():
+                    self._pass()
+                self._settle(self._pool.collect(TICK_S))
+                views = self._pool.views()
+                self._refresh(views.keys(), views)
+                if not views:
+                    self._wake.wait(min(self._settings.watch_s, self._until_pass(), 1.0))
+                    self._wake.clear()
+        finally:
+            self._scrub.stop()
+            self._pool.close()
+
+    def sync(self) -> None:
+        """Look now, and try at once what waits or was cancelled."""
+        with self._lock:
+            self._cancelled.clear()
+            for key in self._attempts.known():
+                self._attempts.forget(key)
+            self._sync = True
+        self._wake_up()
+
+    def pause(self) -> None:
+        """Read nothing until ``resume``; looks go on."""
+        self._set_paused(paused=True)
+
+    def resume(self) -> None:
+        """Go on."""
+        self._set_paused(paused=False)
+
+    def cancel(self, model: str, version: int | None = None) -> tuple[Key, ...]:
+        """Give up versions that are not complete, until the next ``sync``; return them.
+
+        Args:
+            model: The model's name.
+            version: Its version; None means all of them.
+        """
+        with self._lock:
+            keys = tuple(
+                key
+                for key, report in self._table.items()
+                if key[0] == model and key[1] and version in {None, key[1]} and report.state not in _AT_REST
+            )
+            self._cancelled.update(keys)
+        for key in keys:
+            self._pool.drop(key)
+        self._wake_up()
+        return keys
+
+    def status(self) -> PullerStatus:
+        """Return how everything is."""
+        views = self._pool.views()
+        self._refresh(views.keys(), views)
+        with self._lock:
+            now_s = self._clock.now()
+            oldest = min(self._pending_since.values(), default=now_s)
+            counters = {**self._counters, "stalls": self._pool.stalls, "failed_attempts": self._pool.failed_tries}
+            return replace(
+                self._status,
+                versions=tuple(self._table[key] for key in sorted(self._table)),
+                counters=counters,
+                oldest_pending_s=now_s - oldest,
+                next_pass_s=max(0.0, self._next_pass - now_s),
+            )
+
+    def heartbeats(self) -> dict[str, tuple[float, str]]:
+        """Return, for each thread, the seconds since it last showed life and what it does."""
+        life, doing = self._life
+        return {"loop": (time.monotonic() - life, doing), **self._scrub.heartbeats(), **self._pool.heartbeats()}
+
+    def _set_paused(self, *, paused: bool) -> None:
+        with self._lock:
+            self._status = replace(self._status, paused=paused)
+        self._pool.pause(paused=paused)
+        self._log(PullEvent("Paused" if paused else "Resumed"))
+        self._wake_up()
+
+    def _wake_up(self) -> None:
+        self._wake.set()
+        self._pool.wake()
+
+    def _must_look(self) -> bool:
+        """Return whether something may have changed: the manifest, or the time for another attempt has come."""
+        now_s = self._clock.now()
+        if now_s >= self._next_watch:
+            self._next_watch = now_s + self._settings.watch_s
+            token = self._watched()
+            if token != self._token:
+                self._token = token
+                return True
+        with self._lock:
+            return self._sync or self._until_pass() <= 0
+
+    def _watched(self) -> str:
+        try:
+            return self._watch()
+        except ModelfleetError as error:
+            return f"{error.code}: {error.problem}"  # told by the look that follows
+
+    def _until_pass(self) -> float:
+        """Return the seconds until the next look."""
+        times = [self._next_pass]
+        retry = self._attempts.next_time(self._looked_at)
+        if retry is not None:
+            times.append(retry)
+        return max(0.0, min(times) - self._clock.now())
+
+    def _pass(self) -> None:
+        """Look at everything, and start, drop or leave each version accordingly."""
+        began = self._looked_at = self._clock.now()
+        self._life = (time.monotonic(), "looking at manifest, repository and store")
+        with self._lock:
+            self._sync = False
+        try:
+            manifest, repository = self._look()
+            prepared = prepare(manifest, repository, self._store, self._node, self._settings)
+            self._apply(prepared, repository)
+        except ModelfleetError as error:
+            self._look_failed(error)
+        except Exception as error:  # noqa: BLE001  (a defect must not end the service; it is told, and tried again)
+            problem = f"met a defect of this program: {error!r}"
+            self._look_failed(ModelfleetError("look at manifest, repository and store", problem))
+        else:
+            self._failed_looks = 0
+            interval = self._settings.resync_s * random.uniform(1 - JITTER, 1)  # noqa: S311  (spreads load)
+            self._next_pass = self._clock.now() + interval
+            with self._lock:
+                source = repository.uri
+                self._status = replace(
+                    self._status, source=source, manifest=manifest.source, revision=manifest.revision, error=None
+                )
+        with self._lock:
+            self._status = replace(
+                self._status,
+                passes=self._status.passes + 1,
+                last_pass_at=now(),
+                last_pass_s=self._clock.now() - began,
+            )
+
+    def _look_failed(self, error: ModelfleetError) -> None:
+        """Leave everything as it is, and look again sooner than usual."""
+        self._failed_looks += 1
+        wait = min(self._settings.backoff.wait_s(self._failed_looks), self._settings.resync_s)
+        self._next_pass = self._clock.now() + wait
+        with self._lock:
+            told = self._status.error == error.as_dict()
+            self._status = replace(self._status, error=error.as_dict())
+        if not told:
+            details = {"reason": error.code, "problem": error.one_line(), "retry_in_s": round(wait, 1)}
+            self._log(PullEvent("Look failed", details=details, failure=True))
+
+    def _apply(self, prepared: Preparation, repository: Repository) -> None:
+        for key in prepared.plan.lifted:
+            self._store.release(*key)
+        for refusal in prepared.plan.refused:
+            if refusal.fingerprint:
+                pull.set_aside(self._store, refusal)
+        wanted = _wanted(prepared.desired)
+        items = {(item.model, item.version): item for item in (*prepared.plan.items, *prepared.plan.comparisons)}
+        self._drop_unwanted(wanted, items)
+        stored = self._store.scan()
+        complete = {
+            (model, version): item.bytes
+            for model, versions in stored.items()
+            for version, item in versions.items()
+            if item.complete and (model, version) in wanted
+        }
+        with self._lock:
+            self._cancelled &= wanted
+            for key in self._attempts.known().keys() - items.keys():
+                self._attempts.forget(key)
+            self._repository, self._prepared, self._complete = repository, prepared, complete
+        self._store.clean_staging(wanted - complete.keys())
+        for key, item in items.items():
+            if key not in self._cancelled and self._attempts.ready(key, fingerprint(item.objects), self._clock.now()):
+                self._begin(item, repository)
+        self._refresh(None, self._pool.views())
+
+    def _drop_unwanted(self, wanted: set[Key], items: Mapping[Key, PullItem]) -> None:
+        for key, view in self._pool.views().items():
+            item = items.get(key)
+            changed = item is not None and fingerprint(item.objects) != fingerprint(view.item.objects)
+            if key not in wanted or changed:
+                self._log(PullEvent("Need to remove model" if key not in wanted else "Source changed", *key))
+                self._pool.drop(key)
+
+    def _begin(self, item: PullItem, repository: Repository) -> None:
+        if not self._pool.add(item, repository):
+            return
+        with self._lock:
+            first = (item.model, item.version) not in self._pending_since
+        if first and item.kind is not Kind.COMPARE:
+            self._log(PullEvent("Need to add model", item.model, item.version))
+        details = {"bytes": item.bytes, "objects": len(item.objects), "hash": fingerprint(item.objects)[:16]}
+        self._log(PullEvent("Should download", item.model, item.version, details))
+
+    def _settle(self, outcomes: list[Outcome]) -> None:
+        for outcome in outcomes:
+            try:
+                self._note(outcome)
+            except ModelfleetError as error:
+                self._log(PullEvent("Record failed", *outcome.key, {"problem": error.one_line()}, failure=True))
+        if outcomes:
+            self._refresh([outcome.key for outcome in outcomes], self._pool.views())
+
+    def _note(self, outcome: Outcome) -> None:
+        """Take over how an attempt ended."""
+        key, item, moved = outcome.key, outcome.item, outcome.moved
+        with self._lock:
+            for name, count in (("pulled", moved.read), ("resumed", moved.resumed), ("linked", moved.linked)):
+                self._counters[f"{name}_bytes"] += count
+            if outcome.fate in {Fate.PULLED, Fate.SAME}:
+                self._counters["pulled_versions"] += outcome.fate is Fate.PULLED
+                self._attempts.forget(key)
+                self._complete[key] = item.bytes
+            elif outcome.fate is Fate.DROPPED:
+                self._counters["cancelled_versions"] += 1
+                # What was wanted again while it was being dropped must not wait for the next look.
+                self._sync = self._sync or key not in self._cancelled
+        if outcome.fate is Fate.DIFFERENT and item.kind is Kind.ADOPT and self._repository:
+            self._pool.add(replace(item, kind=Kind.PULL), self._repository)
+        elif outcome.fate is Fate.DIFFERENT:
+            self._failed(item, overwritten(item.subject))
+        elif outcome.error is not None:
+            self._failed(item, outcome.error)
+            pull.settle(self._store, outcome)
+            if outcome.blamed:
+                with self._lock:
+                    self._sync = True  # the next best version takes its place
+
+    def _failed(self, item: PullItem, error: ModelfleetError) -> None:
+        key = (item.model, item.version)
+        with self._lock:
+            failure = self._attempts.failed(key, error, fingerprint(item.objects), self._clock.now())
+            wait = failure.not_before - self._clock.now()
+        details = {
+            "reason": error.code,
+            "problem": error.problem,
+            "attempt": failure.count,
+            "retry_in_s": round(wait, 1),
+        }
+        self._log(PullEvent("Failed download", *key, details, failure=True))
+
+    def _damaged(self, model: str, version: int, files: tuple[str, ...]) -> None:
+        """Bring a version anew whose bytes on disk are no longer those that were pulled."""
+        self._store.uncertify(model, version)
+        with self._lock:
+            self._counters["damaged_versions"] += 1
+            self._sync = True
+        self._log(PullEvent("Found damage on disk", model, version, {"files": ", ".join(files)}, failure=True))
+        self._wake_up()
+
+    def _refresh(self, keys: object, views: Mapping[Key, View]) -> None:
+        """Bring the table up to date: of some versions, or of all when ``keys`` is None."""
+        with self._lock:
+            if self._prepared is None:
+                return
+            now_s = self._clock.now()
+            if keys is None:
+                fresh = {key: self._report(key, views.get(key), now_s) for key in _wanted(self._prepared.desired)}
+                self._table = {**fresh, **self._problems(fresh)}
+                self._pending_since = {key: at for key, at in self._pending_since.items() if key in fresh}
+                keys = fresh.keys()
+            for key in list(keys):  # type: ignore[call-overload]
+                if key in self._table and key[1]:
+                    self._table[key] = self._report(key, views.get(key), now_s)
+                    if self._table[key].state is PullState.COMPLETE:
+                        self._pending_since.pop(key, None)
+                    else:
+                        self._pending_since.setdefault(key, now_s)
+
+    def _report(self, key: Key, view: View | None, now_s: float) -> VersionReport:
+        """Return how one version is. The caller holds the lock."""
+        failure = self._attempts.of(key)
+        count = failure.count if failure else 0
+        error = (view.error if view else None) or (failure.error if failure else None)
+        report = VersionReport(*key, state=PullState.WAITING, attempt=count)
+        if view is not None:
+            report = replace(
+                report,
+                state=_state_of(view),
+                attempt=count + 1,
+                next_retry_s=view.retry_in_s or None,
+                bytes_done=view.done,
+                bytes_total=view.item.bytes,
+                bytes_per_s=view.read / view.age_s if view.age_s > 0 else 0.0,
+            )
+        elif key in self._cancelled:
+            error = None
+            report = replace(report, state=PullState.CANCELLED)
+        elif key in self._complete:
+            size = self._complete[key]
+            report = replace(report, state=PullState.COMPLETE, attempt=0, bytes_done=size, bytes_total=size)
+        elif failure:
+            again = failure.error.retryable and failure.count <= self._settings.retries
+            state = PullState.RETRYING if again else PullState.REFUSED
+            report = replace(report, state=state, next_retry_s=max(0.0, failure.not_before - now_s))
+        elif self._prepared:
+            error = next((r.error for r in self._prepared.plan.refused if (r.model, r.version) == key), None)
+            error = error or next((p for p in self._prepared.desired.problems if p.subject == subject_of(*key)), None)
+            if error:
+                report = replace(report, state=PullState.REFUSED, next_retry_s=max(0.0, self._next_pass - now_s))
+        if error and report.state is not PullState.COMPLETE:
+            report = replace(report, code=error.code, message=error.problem, remedy=error.remedy)
+        earlier = self._table.get(key)
+        since = earlier.since if earlier and earlier.state is report.state else now()
+        return replace(report, since=since)
+
+    def _problems(self, known: Mapping[Key, VersionReport]) -> dict[Key, VersionReport]:
+        """Return what is wrong with models as a whole, and with versions that are not wanted for that reason."""
+        if self._prepared is None:
+            return {}
+        found: dict[Key, VersionReport] = {}
+        told = {subject_of(*key) for key in known}
+        for refusal in self._prepared.plan.refused:
+            key = (refusal.model, refusal.version)
+            if key not in known:
+                found[key] = _refused(key, refusal.error, self._table.get(key))
+        for problem in self._prepared.desired.problems:
+            name = problem.subject.removeprefix("model ")
+            if problem.subject not in told:
+                found[name, 0] = _refused((name, 0), problem, self._table.get((name, 0)))
+        return found
+
+
+_COUNTERS = (
+    "pulled_versions",
+    "pulled_bytes",
+    "resumed_bytes",
+    "linked_bytes",
+    "failed_attempts",
+    "cancelled_versions",
+    "stalls",
+    "damaged_versions",
+)
+_AT_REST = {PullState.COMPLETE, PullState.CANCELLED}
+
+
+def _wanted(desired: Desired) -> set[Key]:
+    return {(name, version) for name, model in desired.models.items() for version in model.versions}
+
+
+def _state_of(view: View) -> PullState:
+    if view.verifying:
+        return PullState.VERIFYING
+    if view.retry_in_s and not view.active:
+        return PullState.RETRYING
+    return PullState.PULLING if view.active or view.done else PullState.WAITING
+
+
+def _refused(key: Key, error: ModelfleetError, earlier: VersionReport | None) -> VersionReport:
+    since = earlier.since if earlier else now()
+    return VersionReport(
+        *key, PullState.REFUSED, code=error.code, message=error.problem, remedy=error.remedy, since=since
+    )

@@ -1,0 +1,437 @@
+"""A version on its way from the repository to the disk: claimed, read in pieces, checked, published."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from typing import TYPE_CHECKING, Callable
+
+from . import digests
+from .adapters.archives import unpack
+from .adapters.checksums import crc32c_function, crc32c_of
+from .durable import reported, reserve, sync_file_system
+from .errors import DigestMismatch, SourceChanged, SourceIncomplete, SourceUnavailable, StoreError
+from .jobs import Fate, Job, LeaveError, Moved, Unit, Worker, now
+from .journal import Piece
+from .pull_plan import digest_missing, no_space, space_of
+from .pull_status import PullEvent
+from .receipts import Receipt, fingerprint
+from .saved_model import files_below, validate_saved_model
+from .segments import SMALL, Segment, batches, checksum_of, missing
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
+
+    from .adapters.repository import RemoteObject, Repository
+    from .pull_plan import PullItem
+    from .pull_settings import PullSettings
+    from .staging import Staging
+    from .store import Store
+
+#: How often an object that arrives damaged is read before its source is held to be damaged.
+DAMAGED_READS = 3
+#: From this many small files on, one call that brings the whole file system to disk is cheaper than one for each file.
+MANY_FILES = 16
+_PUBLISH_AGAIN = "publish it again as a new version if this stays"
+
+
+class Transfer(Job):
+    """A version that is brought from the repository: claimed, read in pieces, checked, published."""
+
+    divisible = True
+
+    def __init__(  # noqa: PLR0913, PLR0917  (what, whence, whither, how, and two ways to ask and tell)
+        self,
+        item: PullItem,
+        repository: Repository,
+        store: Store,
+        settings: PullSettings,
+        room: Callable[[], int],
+        log: Callable[[PullEvent], None],
+    ) -> None:
+        """Make a transfer.
+
+        Args:
+            item: What to bring.
+            repository: Where it comes from.
+            store: Where it goes.
+            settings: How the node pulls.
+            room: Tells the bytes that the file system can take beside the headroom and what is promised to others.
+            log: Told about every step.
+        """
+        super().__init__(item, self._begin)
+        self._repository = repository
+        self._store = store
+        self._segment_bytes = settings.segment_bytes
+        self._require_digest = settings.require_digest
+        self._room = room
+        self._log = log
+        self._staging: Staging | None = None
+        self._pieces: dict[str, list[Piece]] = {}
+        self._checksums: dict[str, int] = {}
+        self._damaged: dict[str, int] = {}
+        self._finishing = False
+        self._unwritten = 0
+        self._archived = any(obj.archive for obj in item.objects)
+
+    @property
+    def unwritten(self) -> int:
+        """Bytes of small files still to come: space of large ones is taken at the beginning."""
+        return self._unwritten
+
+    def next_step(self) -> None:
+        """Queue the finish when every object is here."""
+        if not self._finishing and len(self._checksums) == len(self.item.objects):
+            self._finishing = self.verifying = True
+            self.units.append(self._finish)
+
+    def close(self) -> None:
+        """Keep what has arrived for another attempt, unless nobody wants it or its source is at fault."""
+        staging, self._staging = self._staging, None
+        if staging is None:
+            return
+        kept = self.fate is not Fate.DROPPED and (self.error is None or self.error.retryable)
+        if kept and not isinstance(self.error, (DigestMismatch, SourceChanged, SourceIncomplete)):
+            staging.close()
+        else:
+            staging.discard()
+
+    def _begin(self, worker: Worker) -> None:
+        """Claim the place, use what is on disk already, take the space, cut the rest into units."""
+        item = self.item
+        worker.busy(f"preparing {item.subject}")
+        staging = self._store.stage(item.model, item.version)
+        with self.lock:
+            self._staging = staging
+        seen = fingerprint(item.objects)
+        with reported(staging.path):
+            earlier = staging.journal.resume(seen)
+            if earlier is None:
+                staging.clear()
+            taken = self._store.staged_bytes(item.model, item.version)
+            sound = self._sound(staging, earlier or [], worker)
+            for piece in sound:
+                self._pieces.setdefault(piece.path, []).append(piece)
+            linked = self._link(staging, worker)
+            self._reserve(staging, taken)
+            staging.journal.begin(seen, sound)
+        resumed = sum(piece.length for piece in sound)
+        with self.lock:
+            self.moved = Moved(resumed=resumed, linked=linked)
+            self.done = resumed + linked
+        self._cut(worker)
+
+    def _reserve(self, staging: Staging, taken: int) -> None:
+        """Take the disk space of every large file before the first byte comes, and make the empty ones.
+
+        Raises:
+            NoSpace: there is no room for the version beside the headroom.
+        """
+        missing_files = [obj for obj in self.item.objects if obj.path not in self._checksums]
+        room = self._room() + taken
+        need = space_of(missing_files)
+        if need > room:
+            raise no_space(self.item, room, need)
+        for obj in missing_files:
+            if not obj.size or obj.size > SMALL:
+                target = self._target(staging, obj)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
+                try:
+                    if os.fstat(descriptor).st_size != obj.size:
+                        reserve(descriptor, obj.size)
+                finally:
+                    os.close(descriptor)
+        self._unwritten = sum(obj.size for obj in missing_files if obj.size <= SMALL)
+
+    def _cut(self, worker: Worker) -> None:
+        """Cut what is still to come into units."""
+        rest: list[Segment] = []
+        for obj in self.item.objects:
+            if obj.path in self._checksums:
+                continue
+            parts = missing(obj, self._pieces.get(obj.path, ()), self._segment_bytes)
+            if not parts:
+                try:
+                    self._complete(obj, worker)
+                except DigestMismatch:
+                    parts = missing(obj, (), self._segment_bytes)
+            rest += parts
+        units = batches(rest)
+        self.units.extend(self._reader(unit) for unit in units)
+        details = {
+            "from": self._repository.origin(self.item.model, self.item.version),
+            "bytes": self.left,
+            "requests": len(rest),
+            "resumed": self.moved.resumed,
+            "linked": self.moved.linked,
+        }
+        self._log(PullEvent("Downloading", self.item.model, self.item.version, details))
+
+    def _sound(self, staging: Staging, earlier: Iterable[Piece], worker: Worker) -> list[Piece]:
+        """Return the pieces of an earlier attempt whose bytes are on disk."""
+        crc32c, files = crc32c_function(), {obj.path: obj for obj in self.item.objects}
+        sound = []
+        for piece in earlier:
+            worker.check()
+            obj = files.get(piece.path)
+            if obj is None or piece.end > obj.size or not (obj.divisible or piece.length == obj.size):
+                continue
+            try:
+                descriptor = os.open(self._target(staging, obj), os.O_RDONLY | os.O_CLOEXEC)
+            except FileNotFoundError:
+                continue
+            try:
+                if _checksum_at(descriptor, piece, worker.buffer, crc32c) == piece.crc32c:
+                    sound.append(piece)
+            finally:
+                os.close(descriptor)
+        return sound
+
+    def _link(self, staging: Staging, worker: Worker) -> int:
+        """Share the files that are the same in another version of the model on disk; return their size in bytes."""
+        wanted = {(obj.size, obj.content): obj for obj in self.item.objects if obj.content and obj.size}
+        if not wanted:
+            return 0
+        worker.busy(f"looking for unchanged files of {self.item.subject}")
+        linked = 0
+        for version, receipt in self._store.receipts(self.item.model).items():
+            folder = self._store.root / self.item.model / str(version)
+            for known in receipt.objects:
+                obj = wanted.get((known.size, known.content))
+                if obj is None or obj.path in self._pieces or obj.path in self._checksums:
+                    continue
+                worker.check()
+                if known.crc32c is not None and _shared(folder / known.path, known, self._target(staging, obj)):
+                    self._checksums[obj.path] = known.crc32c
+                    linked += obj.size
+        return linked
+
+    def _reader(self, segments: Sequence[Segment]) -> Unit:
+        return lambda worker: self._read_all(worker, segments)
+
+    def _read_all(self, worker: Worker, segments: Sequence[Segment]) -> None:
+        """Read segments one after the other; what is left when something comes in between is queued again."""
+        for position, segment in enumerate(segments):
+            try:
+                worker.moved(0)
+                self._read(worker, segment)
+            except BaseException:
+                rest = segments[position + 1 :]
+                if rest:
+                    self.units.appendleft(self._reader(rest))
+                if segment.obj.path not in self._checksums:
+                    self._queue_rest_of(segment)
+                raise
+
+    def _queue_rest_of(self, segment: Segment) -> None:
+        """Queue what of one segment has not arrived."""
+        with self.lock:
+            pieces = list(self._pieces.get(segment.obj.path, ()))
+        end = segment.start + segment.length
+        for part in reversed(missing(segment.obj, pieces, self._segment_bytes)):
+            start, stop = max(part.start, segment.start), min(part.start + part.length, end)
+            if start < stop:
+                self.units.appendleft(self._reader((Segment(segment.obj, start, stop - start),)))
+
+    def _read(self, worker: Worker, segment: Segment) -> None:
+        obj, crc32c = segment.obj, crc32c_function()
+        subject = f"{self.item.subject}: {obj.path}"
+        done = checksum = 0
+        whole = segment.length == obj.size
+        with reported(self._open_staging().path):
+            target = self._target(self._open_staging(), obj)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        opened = self._repository.open(
+            self.item.model, self.item.version, obj, segment.start, None if whole else segment.length
+        )
+        try:
+            with opened as source, worker.reading(source, f"reading {subject}"):
+                while done < segment.length:
+                    count = source.readinto(worker.buffer[: segment.length - done])
+                    if not count:
+                        break
+                    piece = worker.buffer[:count]
+                    checksum = crc32c(piece, checksum)
+                    with reported(target):
+                        _write(descriptor, piece, segment.start + done)
+                    done += count
+                    self._advance(count)
+                    worker.moved(count)
+        except (SourceChanged, StoreError):
+            raise
+        except BaseException:
+            self._keep(Piece(obj.path, segment.start, done, checksum), obj, worker)
+            raise
+        finally:
+            os.close(descriptor)
+        self._keep(Piece(obj.path, segment.start, done, checksum), obj, worker)
+        if done < segment.length:
+            raise SourceUnavailable(subject, f"ended after {done} of {segment.length} bytes", "it is tried again")
+
+    def _keep(self, piece: Piece, obj: RemoteObject, worker: Worker) -> None:
+        """Note a piece; whoever brings the last one of an object checks the object."""
+        if not obj.divisible and piece.length < obj.size:
+            self._advance(-piece.length, read=False)
+            return
+        if not piece.length:
+            return
+        staging = self._open_staging()
+        with self.lock:
+            pieces = self._pieces.setdefault(obj.path, [])
+            pieces.append(piece)
+            with reported(staging.journal.path):
+                staging.journal.add(piece)
+            last = sum(known.length for known in pieces) == obj.size
+        if last:
+            self._complete(obj, worker)
+
+    def _complete(self, obj: RemoteObject, worker: Worker) -> None:
+        """Check an object all of whose pieces are here, and bring it to disk.
+
+        Raises:
+            DigestMismatch: it is not what the repository announced; its pieces are forgotten.
+        """
+        subject = f"{self.item.subject}: {obj.path}"
+        staging = self._open_staging()
+        with self.lock:
+            checksum = checksum_of(obj, self._pieces.get(obj.path, ()))
+        target = self._target(staging, obj)
+        arrived = f"checksum {checksum or 0:08x}"
+        announced = f"{obj.crc32c:08x}" if obj.crc32c is not None else ""
+        sound = checksum is not None and obj.crc32c in {None, checksum}
+        if sound and obj.crc32c is None and obj.content.startswith("md5:") and obj.size:
+            announced = obj.content[len("md5:") :]
+            with reported(target):
+                md5 = digests.hash_of(target, "md5", worker.check)
+            arrived, sound = f"MD5 {md5}", md5 == announced
+        if not sound:
+            with self.lock, reported(staging.journal.path):
+                self._pieces.pop(obj.path, None)
+                staging.journal.forget(obj.path)
+            self._advance(-obj.size, read=False)
+            raise DigestMismatch(subject, f"arrived with {arrived} instead of {announced}", _PUBLISH_AGAIN)
+        if obj.size > SMALL:
+            with reported(target):
+                _sync(target)
+        with self.lock:
+            self._checksums[obj.path] = checksum or 0
+            if obj.size <= SMALL:
+                self._unwritten -= obj.size
+
+    def damaged(self, error: DigestMismatch) -> bool:
+        """Read an object that arrived damaged again; return False when it was so too often."""
+        self._damaged[error.subject] = self._damaged.get(error.subject, 0) + 1
+        return not self._finishing and self._damaged[error.subject] < DAMAGED_READS
+
+    def _finish(self, worker: Worker) -> None:
+        """Check the version as a whole and publish it."""
+        item, staging = self.item, self._open_staging()
+        worker.busy(f"checking {item.subject}")
+        with reported(staging.path):
+            if self._archived:
+                self._unpack(staging, worker)
+            files = files_below(str(staging.path))
+            validate_saved_model(staging.path, item.subject)
+            if any(path == digests.FILE_NAME for path, _ in files):
+                digests.verify(staging.path, [path for path, _ in files], item.subject, worker.check)
+            elif self._require_digest:
+                raise digest_missing(item.subject)
+            self._bring_to_disk(staging, files)
+        worker.check()
+        # An upload that is still going on adds objects: what was listed must still be all there is.
+        now = self._repository.objects(item.model, item.version, fresh=True)
+        if fingerprint(now) != fingerprint(item.objects):
+            problem = "changed in the repository while it was pulled"
+            raise SourceChanged(item.subject, problem, "pull again when it is complete")
+        worker.busy(f"publishing {item.subject}")
+        self._store.publish(staging, self._receipt(staging, files))
+        self._store.release(item.model, item.version)
+        self.fate = Fate.PULLED
+
+    def _unpack(self, staging: Staging, worker: Worker) -> None:
+        for obj in self.item.objects:
+            if obj.archive:
+                limit = max(0, self._room())
+                unpack(self._target(staging, obj), obj.archive, staging.path, limit_bytes=limit, check=worker.check)
+
+    def _bring_to_disk(self, staging: Staging, files: Sequence[tuple[str, int]]) -> None:
+        """Bring the small files to disk; the large ones were, each when it was complete."""
+        small = [path for path, size in files if size <= SMALL or self._archived]
+        if len(small) >= MANY_FILES and sync_file_system(staging.path):
+            return
+        for path in small:
+            _sync(staging.path / path)
+
+    def _receipt(self, staging: Staging, files: Sequence[tuple[str, int]]) -> Receipt:
+        item, at = self.item, now()
+        origin = self._repository.origin(item.model, item.version)
+        if not self._archived:
+            known = sorted(item.objects, key=lambda obj: obj.path)
+            return Receipt(origin, tuple(replace(obj, crc32c=self._checksums[obj.path]) for obj in known), at)
+        (archive,) = item.objects
+        with reported(staging.path):
+            members = tuple(
+                replace(archive, path=path, size=size, crc32c=crc32c_of(staging.path / path), content="", archive="")
+                for path, size in sorted(files)
+            )
+        return Receipt(origin, members, at, listed=item.objects)
+
+    def _advance(self, count: int, *, read: bool = True) -> None:
+        with self.lock:
+            self.done += count
+            if read:
+                self.moved = replace(self.moved, read=self.moved.read + count)
+
+    def _open_staging(self) -> Staging:
+        if self._staging is None:
+            raise LeaveError
+        return self._staging
+
+    @staticmethod
+    def _target(staging: Staging, obj: RemoteObject) -> Path:
+        return (staging.archive if obj.archive else staging.path) / obj.path
+
+
+def _write(descriptor: int, piece: memoryview, offset: int) -> None:
+    while piece:
+        count = os.pwrite(descriptor, piece, offset)
+        piece, offset = piece[count:], offset + count
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _checksum_at(
+    descriptor: int, piece: Piece, buffer: memoryview, crc32c: Callable[[memoryview, int], int]
+) -> int | None:
+    """Return the checksum of a part of an open file; None when it is not all there."""
+    checksum, position = 0, piece.start
+    while position < piece.end:
+        count = os.preadv(descriptor, [buffer[: piece.end - position]], position)
+        if not count:
+            return None
+        checksum = crc32c(buffer[:count], checksum)
+        position += count
+    return checksum
+
+
+def _shared(existing: Path, known: RemoteObject, target: Path) -> bool:
+    """Make the target another name of an existing file if that is still what was pulled; return whether it is."""
+    try:
+        if existing.stat().st_size != known.size or crc32c_of(existing) != known.crc32c:
+            return False
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.unlink(missing_ok=True)
+        os.link(existing, target)
+    except OSError:
+        # Another file system, or one without links: the file is read from the repository as any other.
+        return False
+    return True
