@@ -11,6 +11,7 @@ from .access import Access
 from .files import FilesRepository
 from .gcs import GcsStore
 from .object_store import ObjectStoreRepository
+from .s3 import S3Store, s3_transport
 from .transport import Transport
 
 if TYPE_CHECKING:
@@ -50,6 +51,11 @@ def _gcs(uri: str, parts: SplitResult, access: Access) -> Repository:
     return ObjectStoreRepository(GcsStore(bucket, access, Transport(access)), prefix)
 
 
+def _s3(uri: str, parts: SplitResult, access: Access) -> Repository:
+    bucket, prefix = _bucket_and_prefix(uri, parts)
+    return ObjectStoreRepository(S3Store(bucket, access, s3_transport(access)), prefix)
+
+
 def _bucket_and_prefix(uri: str, parts: SplitResult) -> tuple[str, str]:
     """Return the two parts of ``scheme://bucket/prefix``, in which no character has a second meaning."""
     rest = uri[len(parts.scheme) + len("://") :]
@@ -59,4 +65,4 @@ def _bucket_and_prefix(uri: str, parts: SplitResult) -> tuple[str, str]:
     return bucket, prefix
 
 
-_OPENERS: dict[str, Callable[[str, SplitResult, Access], Repository]] = {"file": _files, "gs": _gcs}
+_OPENERS: dict[str, Callable[[str, SplitResult, Access], Repository]] = {"file": _files, "gs": _gcs, "s3": _s3}

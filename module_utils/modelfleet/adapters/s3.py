@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+from dataclasses import replace
 from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING
@@ -14,7 +16,7 @@ from .object_store import Entry
 from .s3_address import listing_url, object_url
 from .s3_asking import Asking, Attempt
 from .s3_xml import Page, page_of
-from .transport import Request
+from .transport import Request, Transport
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
 
     from .access import Access
     from .http_body import Body
-    from .transport import Answer, Transport
+    from .transport import Answer
 
 _ONE_PIECE = re.compile("[0-9a-f]{32}")
 
@@ -114,6 +116,11 @@ class S3Store:
             if not attempt.moved:
                 raise
         return self._transport.request(_request(subject, Attempt(self._asking, subject), url_of))
+
+
+def s3_transport(access: Access) -> Transport:
+    """Return what sends requests to S3, which has a variable of its own for the certificates to trust."""
+    return Transport(replace(access, ca_bundle=access.ca_bundle or os.environ.get("AWS_CA_BUNDLE", "")))
 
 
 def _request(subject: str, attempt: Attempt, url_of: Callable[[str], str]) -> Request:
