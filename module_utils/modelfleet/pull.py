@@ -184,7 +184,7 @@ class _Run:
             prepared = prepare(self._manifest, self._repository, self._store, self._node, self._settings)
             self._record(prepared)
             items = self._due((*prepared.plan.items, *prepared.plan.comparisons))
-            self._store.clean_staging([(item.model, item.version) for item in items])
+            self._store.clean_staging([(item.model, item.version) for item in items if item.kind is Kind.PULL])
             for item in items:
                 self._log(PullEvent("Should download", item.model, item.version, {"bytes": item.bytes}))
                 self._pool.add(item, self._repository)

@@ -276,7 +276,8 @@ class Puller:
                 pull.set_aside(self._store, refusal)
         wanted = _wanted(prepared.desired)
         items = {(item.model, item.version): item for item in (*prepared.plan.items, *prepared.plan.comparisons)}
-        self._drop_unwanted(wanted, items)
+        spared = frozenset(prepared.desired.unresolved)
+        self._drop_unwanted(wanted, spared, items)
         stored = self._store.scan()
         complete = {
             (model, version): item.bytes
@@ -289,14 +290,18 @@ class Puller:
             for key in self._attempts.known().keys() - items.keys():
                 self._attempts.forget(key)
             self._repository, self._prepared, self._complete = repository, prepared, complete
-        self._store.clean_staging(wanted - complete.keys())
+        unfinished = {key for key in self._store.staged() if key[0] in spared}
+        self._store.clean_staging((wanted - complete.keys()) | unfinished)
         for key, item in items.items():
             if key not in self._cancelled and self._attempts.ready(key, fingerprint(item.objects), self._clock.now()):
                 self._begin(item, repository)
         self._refresh(None, self._pool.views())
 
-    def _drop_unwanted(self, wanted: set[Key], items: Mapping[Key, PullItem]) -> None:
+    def _drop_unwanted(self, wanted: set[Key], spared: frozenset[str], items: Mapping[Key, PullItem]) -> None:
+        """Give up what is on its way in vain; what cannot be told of a spared model now stays as it is."""
         for key, view in self._pool.views().items():
+            if key not in wanted and key[0] in spared:
+                continue
             item = items.get(key)
             changed = item is not None and fingerprint(item.objects) != fingerprint(view.item.objects)
             if key not in wanted or changed:

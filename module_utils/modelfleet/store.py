@@ -195,13 +195,18 @@ class Store:
             make_directory(folder.parent)
             return Staging(model, version, folder, claim(folder))
 
-    @property
-    def staging(self) -> bool:
-        """Whether any version may be unfinished."""
+    def staged(self) -> set[tuple[str, int]]:
+        """Return the versions that are unfinished."""
         try:
-            return bool(os.listdir(self.root / _STAGING))
+            names = [entry.name for entry in (self.root / _STAGING).iterdir()]
         except OSError:
-            return False
+            return set()
+        parts = [name.split(".") for name in names]
+        return {
+            (part[0], int(part[1]))
+            for part in parts
+            if len(part) == 2 and is_model_name(part[0]) and is_version_number(part[1])  # noqa: PLR2004  (name, version)
+        }
 
     def staged_bytes(self, model: str, version: int) -> int:
         """Return how much of the disk an unfinished version takes already."""

@@ -142,7 +142,7 @@ def fingerprint_of_tree(top):
     # The lock file records its holder; everything else must stay.
     return {
         path: ((top / path).stat().st_mtime_ns, (top / path).stat().st_ino)
-        for path, _ in files_below(str(top))
+        for path, _ in (files_below(str(top)) if top.is_dir() else ())
         if path != ".commit"
     }
 
