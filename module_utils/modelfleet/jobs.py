@@ -101,7 +101,11 @@ class Job:
         error: Why it failed; it ends when its workers have left.
         crash: The error of the program that ended it.
         fate: How it ended; None while it goes on.
+        total: Bytes of all its files.
         done: Bytes that are here.
+        read: Bytes read from the repository, also in vain.
+        resumed: Bytes found sound in what an earlier attempt left.
+        linked: Bytes shared with another version on disk.
         verifying: Whether all bytes are here and are being checked.
         divisible: Whether a worker may put a unit down in the middle: what is left of it is queued again by itself.
     """
@@ -110,6 +114,7 @@ class Job:
 
     def __init__(self, item: PullItem, first: Unit) -> None:
         self.item = item
+        self.total = item.bytes
         self.units: deque[Unit] = deque([first])
         self.active = 0
         self.started = False
@@ -122,7 +127,7 @@ class Job:
         self.fate: Fate | None = None
         self.done = 0
         self.verifying = False
-        self.moved = Moved()
+        self.read = self.resumed = self.linked = 0
         self.lock = threading.Lock()
 
     @property
@@ -133,7 +138,12 @@ class Job:
     @property
     def left(self) -> int:
         """Bytes still to come."""
-        return max(0, self.item.bytes - self.done)
+        return max(0, self.total - self.done)
+
+    @property
+    def moved(self) -> Moved:
+        """Where its bytes came from."""
+        return Moved(self.read, self.resumed, self.linked)
 
     @property
     def unwritten(self) -> int:

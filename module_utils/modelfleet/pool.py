@@ -75,6 +75,7 @@ class View:
     item: PullItem
     done: int
     read: int
+    total: int
     age_s: float
     active: bool
     verifying: bool
@@ -157,7 +158,8 @@ class Pool:
                 key: View(
                     item=job.item,
                     done=job.done,
-                    read=job.moved.read,
+                    read=job.read,
+                    total=job.total,
                     age_s=now - self._began[key],
                     active=job.active > 0,
                     verifying=job.verifying,

@@ -25,7 +25,7 @@ from .scrub import Scrub
 from .waiting import Clock
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from .adapters.repository import Repository
     from .manifest import Desired, Manifest
@@ -230,10 +230,12 @@ class Puller:
         self._life = (time.monotonic(), "looking at manifest, repository and store")
         with self._lock:
             self._sync = False
+        # What ends during the look was planned as if it were still to come: the next look decides about it.
+        before = self._pool.views().keys()
         try:
             manifest, repository = self._look()
             prepared = prepare(manifest, repository, self._store, self._node, self._settings)
-            self._apply(prepared, repository)
+            self._apply(prepared, repository, before)
         except ModelfleetError as error:
             self._look_failed(error)
         except Exception as error:  # noqa: BLE001  (a defect must not end the service; it is told, and tried again)
@@ -268,7 +270,7 @@ class Puller:
             details = {"reason": error.code, "problem": error.one_line(), "retry_in_s": round(wait, 1)}
             self._log(PullEvent("Look failed", details=details, failure=True))
 
-    def _apply(self, prepared: Preparation, repository: Repository) -> None:
+    def _apply(self, prepared: Preparation, repository: Repository, before: Collection[Key]) -> None:
         for key in prepared.plan.lifted:
             self._store.release(*key)
         for refusal in prepared.plan.refused:
@@ -293,7 +295,8 @@ class Puller:
         unfinished = {key for key in self._store.staged() if key[0] in spared}
         self._store.clean_staging((wanted - complete.keys()) | unfinished)
         for key, item in items.items():
-            if key not in self._cancelled and self._attempts.ready(key, fingerprint(item.objects), self._clock.now()):
+            ready = self._attempts.ready(key, fingerprint(item.objects), self._clock.now())
+            if ready and key not in self._cancelled and key not in before:
                 self._begin(item, repository)
         self._refresh(None, self._pool.views())
 
@@ -406,7 +409,7 @@ class Puller:
                 attempt=count + 1,
                 next_retry_s=view.retry_in_s or None,
                 bytes_done=view.done,
-                bytes_total=view.item.bytes,
+                bytes_total=view.total,
                 bytes_per_s=view.read / view.age_s if view.age_s > 0 else 0.0,
             )
         elif key in self._cancelled:

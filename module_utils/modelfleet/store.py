@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable
 
 from .durable import exchange, make_directory, replace_file, reported, sync_directory
-from .errors import ModelfleetError, StoreBusy, StoreError
+from .errors import ModelfleetError, NoSpace, StoreBusy, StoreError
 from .locking import exclusive
 from .names import is_model_name, is_version_number, model_name, version_number
 from .receipts import Receipt
@@ -181,6 +181,29 @@ class Store:
                 yield
             finally:
                 self._committing = False
+
+    def require_files(self, count: int, subject: str) -> None:
+        """Check that the file system can take so many more files and directories.
+
+        Raises:
+            NoSpace: it cannot; some file systems have a fixed number of them.
+            StoreError: the store cannot be examined.
+        """
+        with reported(self.root):
+            status = os.statvfs(self.root)
+        if status.f_files and count > status.f_favail:
+            problem = (
+                f"needs {count} files and directories, and {self.root} is on a file system with {status.f_favail} left"
+            )
+            raise NoSpace(subject, problem, "delete files there, or make it anew with more inodes")
+
+    def complete(self, model: str, version: int) -> Receipt | None:
+        """Return the receipt of a version that is complete on disk; None when it is not."""
+        receipt = self.receipt(model, version)
+        folder = f"{self.root}/{model}/{version}"
+        if receipt and all(_size(f"{folder}/{obj.path}") == obj.size for obj in receipt.objects):
+            return receipt
+        return None
 
     def stage(self, model: str, version: int) -> Staging:
         """Claim the place where a version is prepared; what an earlier attempt left there is still there.

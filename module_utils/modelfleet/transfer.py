@@ -10,8 +10,8 @@ from . import digests
 from .adapters.archives import unpack
 from .adapters.checksums import crc32c_function, crc32c_of
 from .durable import reported, reserve, sync_file_system
-from .errors import DigestMismatch, SourceChanged, SourceIncomplete, SourceUnavailable, StoreError
-from .jobs import Fate, Job, LeaveError, Moved, Unit, Worker, now
+from .errors import DigestMismatch, NoSpace, SourceChanged, SourceIncomplete, SourceUnavailable, StoreError
+from .jobs import Fate, Job, LeaveError, Unit, Worker, now
 from .journal import Piece
 from .pull_plan import digest_missing, no_space, space_of
 from .pull_status import PullEvent
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 DAMAGED_READS = 3
 #: From this many small files on, one call that brings the whole file system to disk is cheaper than one for each file.
 MANY_FILES = 16
+#: Failures after which what has arrived is of no use, or takes the room that others need.
+_USELESS = (DigestMismatch, NoSpace, SourceChanged, SourceIncomplete)
 _PUBLISH_AGAIN = "publish it again as a new version if this stays"
 
 
@@ -91,8 +93,8 @@ class Transfer(Job):
         staging, self._staging = self._staging, None
         if staging is None:
             return
-        kept = self.fate is not Fate.DROPPED and (self.error is None or self.error.retryable)
-        if kept and not isinstance(self.error, (DigestMismatch, SourceChanged, SourceIncomplete)):
+        kept = self.fate in {None, Fate.FAILED} and (self.error is None or self.error.retryable)
+        if kept and not isinstance(self.error, _USELESS):
             staging.close()
         else:
             staging.discard()
@@ -105,6 +107,10 @@ class Transfer(Job):
         with self.lock:
             self._staging = staging
         seen = fingerprint(item.objects)
+        known = self._store.complete(item.model, item.version)
+        if known and known.fingerprint == seen:
+            self.fate = Fate.SAME  # somebody brought it since it was planned
+            return
         with reported(staging.path):
             earlier = staging.journal.resume(seen)
             if earlier is None:
@@ -118,7 +124,7 @@ class Transfer(Job):
             staging.journal.begin(seen, sound)
         resumed = sum(piece.length for piece in sound)
         with self.lock:
-            self.moved = Moved(resumed=resumed, linked=linked)
+            self.resumed, self.linked = resumed, linked
             self.done = resumed + linked
         self._cut(worker)
 
@@ -133,11 +139,13 @@ class Transfer(Job):
         need = space_of(missing_files)
         if need > room:
             raise no_space(self.item, room, need)
+        folders = {self._target(staging, obj).parent for obj in missing_files}
+        self._store.require_files(len(missing_files) + len(folders), self.item.subject)
+        for folder in folders:
+            folder.mkdir(parents=True, exist_ok=True)
         for obj in missing_files:
             if not obj.size or obj.size > SMALL:
-                target = self._target(staging, obj)
-                target.parent.mkdir(parents=True, exist_ok=True)
-                descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
+                descriptor = _open_for_writing(self._target(staging, obj))
                 try:
                     if os.fstat(descriptor).st_size != obj.size:
                         reserve(descriptor, obj.size)
@@ -164,8 +172,8 @@ class Transfer(Job):
             "from": self._repository.origin(self.item.model, self.item.version),
             "bytes": self.left,
             "requests": len(rest),
-            "resumed": self.moved.resumed,
-            "linked": self.moved.linked,
+            "resumed": self.resumed,
+            "linked": self.linked,
         }
         self._log(PullEvent("Downloading", self.item.model, self.item.version, details))
 
@@ -214,36 +222,43 @@ class Transfer(Job):
     def _read_all(self, worker: Worker, segments: Sequence[Segment]) -> None:
         """Read segments one after the other; what is left when something comes in between is queued again."""
         for position, segment in enumerate(segments):
+            obj = segment.obj
             try:
                 worker.moved(0)
                 self._read(worker, segment)
-            except BaseException:
+            except BaseException as error:
                 rest = segments[position + 1 :]
                 if rest:
                     self.units.appendleft(self._reader(rest))
-                if segment.obj.path not in self._checksums:
+                if isinstance(error, DigestMismatch):
+                    self._queue(missing(obj, (), self._segment_bytes))
+                elif obj.path not in self._checksums:
                     self._queue_rest_of(segment)
                 raise
+
+    def _queue(self, segments: Iterable[Segment]) -> None:
+        for segment in reversed(list(segments)):
+            self.units.appendleft(self._reader((segment,)))
 
     def _queue_rest_of(self, segment: Segment) -> None:
         """Queue what of one segment has not arrived."""
         with self.lock:
             pieces = list(self._pieces.get(segment.obj.path, ()))
         end = segment.start + segment.length
-        for part in reversed(missing(segment.obj, pieces, self._segment_bytes)):
-            start, stop = max(part.start, segment.start), min(part.start + part.length, end)
-            if start < stop:
-                self.units.appendleft(self._reader((Segment(segment.obj, start, stop - start),)))
+        parts = [
+            (max(part.start, segment.start), min(part.start + part.length, end))
+            for part in missing(segment.obj, pieces, self._segment_bytes)
+        ]
+        self._queue(Segment(segment.obj, start, stop - start) for start, stop in parts if start < stop)
 
     def _read(self, worker: Worker, segment: Segment) -> None:
         obj, crc32c = segment.obj, crc32c_function()
         subject = f"{self.item.subject}: {obj.path}"
         done = checksum = 0
         whole = segment.length == obj.size
-        with reported(self._open_staging().path):
-            target = self._target(self._open_staging(), obj)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        target = self._target(self._open_staging(), obj)
+        with reported(target):
+            descriptor = _open_for_writing(target)
         opened = self._repository.open(
             self.item.model, self.item.version, obj, segment.start, None if whole else segment.length
         )
@@ -383,7 +398,7 @@ class Transfer(Job):
         with self.lock:
             self.done += count
             if read:
-                self.moved = replace(self.moved, read=self.moved.read + count)
+                self.read += count
 
     def _open_staging(self) -> Staging:
         if self._staging is None:
@@ -393,6 +408,17 @@ class Transfer(Job):
     @staticmethod
     def _target(staging: Staging, obj: RemoteObject) -> Path:
         return (staging.archive if obj.archive else staging.path) / obj.path
+
+
+def _open_for_writing(path: Path) -> int:
+    """Open a file to be filled in place; never one that is shared with a published version."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC
+    descriptor = os.open(path, flags, 0o644)
+    if os.fstat(descriptor).st_nlink == 1:
+        return descriptor
+    os.close(descriptor)
+    path.unlink()
+    return os.open(path, flags, 0o644)
 
 
 def _write(descriptor: int, piece: memoryview, offset: int) -> None:

@@ -95,6 +95,9 @@ class FilesRepository:
         finally:
             os.close(descriptor)
 
+    def close(self) -> None:
+        """Nothing is held; see ``Repository``."""
+
     def read_text(self, name: str) -> str | None:
         """Return a small file of the repository; see ``Repository``."""
         subject = f"{self._uri}/{name}"

@@ -73,6 +73,9 @@ class KeyedStore(Protocol):
             SourceUnavailable: the store does not answer, or not properly.
         """
 
+    def close(self) -> None:
+        """Give connections back."""
+
     def read_small(self, key: str) -> bytes | None:
         """Return the whole content of a small key; None when there is none.
 
@@ -151,6 +154,10 @@ class ObjectStoreRepository:
         """Return the content of an object; see ``Repository``."""
         entry = Entry(f"{self._folder(model, version)}{obj.path}", obj.size, obj.generation, obj.crc32c, obj.content)
         return self._store.open(entry, f"{subject_of(model, version)}: {obj.path}", start, length)
+
+    def close(self) -> None:
+        """Give connections back; see ``Repository``."""
+        self._store.close()
 
     def read_text(self, name: str) -> str | None:
         """Return a small file of the repository; see ``Repository``."""

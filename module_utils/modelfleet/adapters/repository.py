@@ -104,6 +104,9 @@ class Repository(Protocol):
             SourceUnavailable: the repository does not answer, or not properly; trying again may help.
         """
 
+    def close(self) -> None:
+        """Give connections back; the repository is of no use afterwards."""
+
     def read_text(self, name: str) -> str | None:
         """Return a small file of the repository, such as ``fleet.json``; None when there is none.
 
