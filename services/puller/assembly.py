@@ -38,7 +38,7 @@ def engine(options: Options, tell: Callable[[PullEvent], None]) -> Engine:
 
 def _from_repository(options: Options, store: Store) -> tuple[Callable[[], _Look], Callable[[], str]]:
     """Return how a repository is looked at, and what shows cheaply that its manifest changed."""
-    repository = open_repository(options.repository)
+    repository = open_repository(options.repository, options.access)
     watched = options.manifest or _manifest_on_disk(options.repository)
 
     def look() -> _Look:

@@ -82,11 +82,11 @@ def read(given: Sequence[str], environment: Mapping[str, str], definitions: Sequ
     found = values.found
     repository, config_dir, token, access = "", None, None, Access()
     with problems.collected():
-        repository, config_dir = _source(values, definitions)
+        access = _access(found)
+    with problems.collected():
+        repository, config_dir = _source(values, definitions, access)
     with problems.collected():
         token = _token(found)
-    with problems.collected():
-        access = _access(found)
     for check in (_check_manifest, _check_pauses):
         with problems.collected():
             check(values)
@@ -109,7 +109,7 @@ def read(given: Sequence[str], environment: Mapping[str, str], definitions: Sequ
     )
 
 
-def _source(values: Values, definitions: Sequence[Path]) -> tuple[str, Path | None]:
+def _source(values: Values, definitions: Sequence[Path], access: Access) -> tuple[str, Path | None]:
     """Return where models are: a repository, or a directory of definitions.
 
     Raises:
@@ -121,7 +121,7 @@ def _source(values: Values, definitions: Sequence[Path]) -> tuple[str, Path | No
     if config_dir:
         return "", config_dir
     if repository:
-        open_repository(repository)
+        open_repository(repository, access)
         return repository, None
     if {"repository", "config_dir"} <= values.found.keys():
         for directory in definitions:

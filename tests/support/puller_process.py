@@ -73,6 +73,11 @@ class PullerProcess:
             self._port = int(found[1])
         return HttpClient(self._port)
 
+    def sample(self, name: str) -> float:
+        """Return the value of a metric, given with its labels."""
+        lines = self.client.get("/metrics").text.splitlines()
+        return next(float(line.rpartition(" ")[2]) for line in lines if line.rpartition(" ")[0] == name)
+
     def wait_ready(self, timeout_s: float = 20.0) -> Answer:
         """Wait until everything that is wanted is here."""
         wait_for(lambda: self.client.get("/ready").status == 200, timeout_s, self)

@@ -50,7 +50,7 @@ def test_it_pulls_what_the_runbook_s_variables_say_tells_about_it_and_ends(tmp_p
             ("words", 7, "COMPLETE"),
         ]
         assert client.get("/health").status == 200
-        assert 'modelfleet_puller_versions{state="COMPLETE"} 2\n' in client.get("/metrics").text
+        assert puller.sample('modelfleet_puller_versions{state="COMPLETE"}') == 2
         assert puller.lines("Worker initialized")
         for step in ("Need to add model", "Started job", "Should download", "hash=", "Downloading", "Published"):
             assert puller.lines(step, "model=digits", "version=1"), step
@@ -172,7 +172,7 @@ def test_the_healthcheck_s_command_sees_a_stopped_process(tmp_path, repository):
 def test_it_is_small_and_quiet_when_there_is_nothing_to_do(tmp_path, repository):
     with PullerProcess(tmp_path, f"--repository={repository}") as puller:
         puller.wait_ready()
-        samples = dict(
-            line.rsplit(" ", 1) for line in puller.client.get("/metrics").text.splitlines() if line[0] != "#"
-        )
-        assert int(samples["process_resident_memory_bytes"]) < 64 << 20
+        assert puller.sample("process_resident_memory_bytes") < 64 << 20
+        before = puller.sample("process_cpu_seconds_total")
+        time.sleep(2)
+        assert puller.sample("process_cpu_seconds_total") - before < 0.1
