@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import http.client
-import json
 import random
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
-from urllib.parse import quote, urlsplit
+from typing import TYPE_CHECKING, Protocol
 
 from modelfleet.names import is_model_name, is_version_number
 
@@ -17,7 +14,7 @@ if TYPE_CHECKING:
 
 MIB = 1 << 20
 #: What a store may hold beside its models.
-OWN_NAMES = {".staging", ".receipts", ".quarantine", ".state", ".lock"}
+OWN_NAMES = {".staging", ".receipts", ".quarantine", ".state", ".lock", ".commit"}
 #: The files of a version by path.
 Files = dict[str, bytes]
 
@@ -52,34 +49,18 @@ def saved_model(name: str, size: int = 1000, shards: int = 1, assets: int = 0) -
     return files
 
 
-class Bucket:
-    """A bucket of a server that speaks Google Cloud Storage's JSON API, filled from beside the code under test."""
+class Bucket(Protocol):
+    """Where versions are published, beside the code under test."""
 
-    def __init__(self, endpoint: str, name: str) -> None:
-        parts = urlsplit(endpoint)
-        self.name = name
-        self.uri = f"gs://{name}"
-        self._address = (str(parts.hostname), parts.port or 80)
-        self._ask("POST", "/storage/v1/b?project=test", json.dumps({"name": name}).encode())
+    @property
+    def uri(self) -> str:
+        """How the fleet names it."""
 
-    def put(self, key: str, data: bytes) -> None:
+    def put(self, key: str, content: bytes) -> None:
         """Write an object, in a new generation."""
-        path = f"/upload/storage/v1/b/{self.name}/o?uploadType=media&name={quote(key, safe='')}"
-        self._ask("POST", path, data)
 
     def delete(self, key: str) -> None:
         """Remove an object."""
-        self._ask("DELETE", f"/storage/v1/b/{self.name}/o/{quote(key, safe='')}")
-
-    def _ask(self, method: str, path: str, body: bytes | None = None) -> None:
-        connection = http.client.HTTPConnection(*self._address, timeout=60)
-        try:
-            connection.request(method, path, body, {"Content-Type": "application/json"} if body else {})
-            answer = connection.getresponse()
-            text = answer.read()
-        finally:
-            connection.close()
-        assert answer.status < http.HTTPStatus.MULTIPLE_CHOICES, (method, path, answer.status, text[:200])
 
 
 @dataclass
