@@ -4,8 +4,8 @@ python -m benchmarks.pull [--repeats 3] [--output FILE.json] [--work DIRECTORY] 
 (in the development environment, from the project's directory)
 
 Two workloads: 1 GiB in four shards, and 2,000 files of 20 kB. Every program is a process of its own with the same
-environment and writes into a fresh directory on the file system of the source, whose pages are warm. What was written
-before is on disk before the clock starts. After it stopped, every byte is compared with the source.
+environment and writes into a fresh directory on the file system of the source, whose pages are warm. Before the clock
+starts, everything written is on disk and memory is warm. After it stopped, every byte is compared with the source.
 """
 
 from __future__ import annotations
@@ -14,22 +14,24 @@ import argparse
 import json
 import os
 import platform
-import shutil
 import sys
 import tempfile
+import time
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
 
 from . import corpus, environments
 from .emulator import emulator
-from .measured import Measured, measure
+from .measured import Measured, measure, warm_memory
 from .programs import OURS, VERSION, Program, programs, variables
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 WORKLOADS = {"shards": corpus.SHARDS, "small": corpus.SMALL_FILES}
+#: More than a run takes in pages of memory, in bytes.
+WARM = 2 << 30
 Runs = dict[str, list[Measured]]
 
 
@@ -72,16 +74,29 @@ def compare(chosen: Mapping[str, Program], source: Path, out: Path, repeats: int
     runs: Runs = {name: [] for name in chosen}
     for turn in range(repeats + 1):
         for name, program in chosen.items():
-            shutil.rmtree(out, ignore_errors=True)
             out.mkdir()
             os.sync()
+            warm_memory(WARM)
             run = measure(program.command, {**os.environ, **added})
             if wrong := corpus.differences(source, program.made):
                 raise RuntimeError(f"{name} did not bring what the source holds: {', '.join(wrong[:3])}")
             print(f"{name}: {run.wall_s:.2f} s", file=sys.stderr)
             if turn:
                 runs[name].append(run)
+            _clear_away(out)
     return runs
+
+
+def _clear_away(out: Path) -> None:
+    """Give back the space of large files, and leave all of them under other names.
+
+    A file system keeps off the numbers of files that were deleted a moment ago: it would look for free ones during
+    the runs that follow, and longer with every run.
+    """
+    for path in out.rglob("*"):
+        if path.is_file() and path.stat().st_size > corpus.MIB:
+            os.truncate(path, 0)
+    out.rename(out.with_name(f"{out.name}-{time.monotonic_ns()}"))
 
 
 def show(bucket: str, chosen: Mapping[str, Program], runs: Runs) -> None:

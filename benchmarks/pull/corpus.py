@@ -60,6 +60,12 @@ def lay(folder: Path, files: Mapping[str, int], *, sparse: bool = False) -> None
         os.setxattr(target, "user.metadata", _metadata(checksum, md5.digest()))
 
 
+def put(path: Path, content: bytes) -> None:
+    """Write one object."""
+    path.write_bytes(content)
+    os.setxattr(path, "user.metadata", _metadata(crc32c(content), hashlib.md5(content, usedforsecurity=False).digest()))
+
+
 def _metadata(checksum: int, md5: bytes) -> bytes:
     digest = base64.b64encode(md5).decode()
     return json.dumps(

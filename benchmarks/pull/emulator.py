@@ -21,6 +21,14 @@ PROGRAM = (
 START_S = 20.0
 
 
+def free_port() -> int:
+    """Return a TCP port that nobody uses now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
 @contextmanager
 def emulator(root: Path) -> Iterator[str]:
     """Serve the buckets below a directory; return the base URL.
@@ -28,9 +36,7 @@ def emulator(root: Path) -> Iterator[str]:
     Raises:
         RuntimeError: it does not answer in time.
     """
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     url = f"http://127.0.0.1:{port}"
     command = [str(PROGRAM), "-scheme", "http", "-host", "127.0.0.1", "-port", str(port), "-backend", "filesystem"]
     command += ["-filesystem-root", str(root), "-external-url", url, "-public-host", url.removeprefix("http://")]

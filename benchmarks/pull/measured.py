@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 import re
 import select
@@ -55,6 +56,12 @@ def measure(command: Sequence[str], environment: Mapping[str, str]) -> Measured:
             words = said.read().decode(errors="replace")[-2000:]
             raise RuntimeError(f"{' '.join(command)} ended with {process.returncode}:\n{words}")
     return Measured(wall, usage.ru_utime + usage.ru_stime, peak / 1e6)
+
+
+def warm_memory(size: int) -> None:
+    """Touch free memory, in bytes: a virtual machine pays for pages that it never had or gave back to its host."""
+    with mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | mmap.MAP_POPULATE):
+        pass
 
 
 def _watch(pid: int) -> int:

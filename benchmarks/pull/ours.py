@@ -1,23 +1,24 @@
-"""Our own pull: ours.py URI DIRECTORY. Checksums, receipts and durability as everywhere."""
+"""Our own pull: ours.py all|nothing URI DIRECTORY. Checksums, receipts and durability as everywhere.
+
+``nothing`` holds that everything is there already.
+"""
 
 from __future__ import annotations
 
 import sys
 
-from modelfleet.adapters.access import Access
+from modelfleet import manifest_source
 from modelfleet.adapters.opening import open_repository
-from modelfleet.manifest import track
 from modelfleet.pull import converge
 from modelfleet.store import Store
 
 
-def main(uri: str, directory: str) -> None:
-    """Pull every model of a repository."""
-    store = Store(directory)
-    repository = open_repository(uri, Access())
-    with store.lock(0):
-        _, report = converge(track(), repository, store, "node")
-    assert report.pulled, report
+def main(what: str, uri: str, directory: str) -> None:
+    """Pull what the repository's manifest wants, or every model of a repository without one."""
+    store, repository = Store(directory), open_repository(uri)
+    manifest = manifest_source.find({}, repository, store)
+    _, report = converge(manifest, repository, store, "node")
+    assert bool(report.pulled) == (what == "all"), report
     assert not report.refused, report
 
 

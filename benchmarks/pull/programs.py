@@ -49,7 +49,9 @@ def programs(url: str, root: Path, bucket: str, out: Path, environments: Mapping
     manager = (peer, str(HERE / "peers/with_transfer_manager.py"))
     obstore = (peer, str(HERE / "peers/with_obstore.py"))
     result = {
-        OURS: Program((sys.executable, str(HERE / "ours.py"), f"gs://{bucket}", here), out / VERSION, synced=True),
+        OURS: Program(
+            (sys.executable, str(HERE / "ours.py"), "all", f"gs://{bucket}", here), out / VERSION, synced=True
+        ),
         "cp": Program(("cp", "-r", source, here), out, checked=False),
         "cp, sync": Program(
             ("sh", "-c", 'cp -r "$0" "$1" && sync -f "$1"', source, here), out, checked=False, synced=True
