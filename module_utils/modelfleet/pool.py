@@ -191,9 +191,8 @@ class Pool:
 
     def heartbeats(self) -> dict[str, tuple[float, str]]:
         """Return, for each worker, the seconds since it last showed life and what it does."""
-        now = time.monotonic()
         with self._lock:
-            return {worker.name: (now - worker.life, worker.doing) for worker in self._workers}
+            return {worker.name: worker.sign() for worker in self._workers}
 
     def close(self) -> None:
         """End the threads; what has arrived stays for the next attempt."""

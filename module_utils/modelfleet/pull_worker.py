@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 TURN_S = 5.0
 #: How long a read that should end may bring no byte before it is ended from outside, in seconds.
 PATIENCE_S = 0.5
+#: What a worker does that waits for work, for as long as that takes.
+IDLE = "idle"
 
 
 class Board:
@@ -71,7 +73,7 @@ class PullWorker:
         self.name = name
         self.buffer = memoryview(bytearray(BUFFER_SIZE))
         self.life = time.monotonic()
-        self.doing = "idle"
+        self.doing = IDLE
         self.thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._board = board
         self._take = take
@@ -81,6 +83,11 @@ class PullWorker:
         self._took_at = 0.0
         self._byte_at = 0.0
         self._stalled = False
+
+    def sign(self) -> tuple[float, str]:
+        """Return the seconds since it last showed life, and what it does; who waits for work owes no sign."""
+        waits = self.doing == IDLE and self.thread.is_alive()
+        return (0.0 if waits else time.monotonic() - self.life), self.doing
 
     def busy(self, what: str) -> None:
         """Tell what the worker does; see ``jobs.Worker``."""
@@ -169,4 +176,4 @@ class PullWorker:
             self.busy(f"working on {job.item.subject}")
             self._carry_out(self, job, unit)
             self._job = None
-            self.busy("idle")
+            self.busy(IDLE)
