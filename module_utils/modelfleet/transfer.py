@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Callable
 from . import digests
 from .adapters.archives import unpack
 from .adapters.checksums import crc32c_function, crc32c_of
+from .adapters.repository import Announcing
 from .durable import reported, reserve, sync_file_system
 from .errors import DigestMismatch, NoSpace, SourceChanged, SourceIncomplete, SourceUnavailable, StoreError
 from .jobs import Fate, Job, LeaveError, Unit, Worker, now
@@ -35,6 +36,8 @@ DAMAGED_READS = 3
 MANY_FILES = 16
 #: Failures after which what has arrived is of no use, or takes the room that others need.
 _USELESS = (DigestMismatch, NoSpace, SourceChanged, SourceIncomplete)
+#: What can be made from a file's bytes; other hashes only tell whether two files are the same.
+_HASHES = frozenset({"crc32c", "md5", "sha256"})
 _PUBLISH_AGAIN = "publish it again as a new version if this stays"
 
 
@@ -72,6 +75,7 @@ class Transfer(Job):
         self._staging: Staging | None = None
         self._pieces: dict[str, list[Piece]] = {}
         self._checksums: dict[str, int] = {}
+        self._announced: dict[str, str] = {}
         self._damaged: dict[str, int] = {}
         self._finishing = False
         self._unwritten = 0
@@ -275,6 +279,9 @@ class Transfer(Job):
                     done += count
                     self._advance(count)
                     worker.moved(count)
+                if isinstance(source, Announcing) and (announced := source.announced):
+                    with self.lock:
+                        self._announced[obj.path] = announced
         except (SourceChanged, StoreError):
             raise
         except BaseException:
@@ -313,15 +320,17 @@ class Transfer(Job):
         staging = self._open_staging()
         with self.lock:
             checksum = checksum_of(obj, self._pieces.get(obj.path, ()))
+            algorithm, _, digest = (self._announced.get(obj.path) or obj.content).partition(":")
         target = self._target(staging, obj)
         arrived = f"checksum {checksum or 0:08x}"
         announced = f"{obj.crc32c:08x}" if obj.crc32c is not None else ""
         sound = checksum is not None and obj.crc32c in {None, checksum}
-        if sound and obj.crc32c is None and obj.content.startswith("md5:") and obj.size:
-            announced = obj.content[len("md5:") :]
-            with reported(target):
-                md5 = digests.hash_of(target, "md5", worker.check)
-            arrived, sound = f"MD5 {md5}", md5 == announced
+        if sound and obj.crc32c is None and obj.size and algorithm in _HASHES:
+            found, announced = f"{checksum:08x}", digest
+            if algorithm != "crc32c":
+                with reported(target):
+                    found = digests.hash_of(target, algorithm, worker.check)
+            arrived, sound = f"{algorithm.upper()} {found}", found == announced
         if not sound:
             with self.lock, reported(staging.journal.path):
                 self._pieces.pop(obj.path, None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -46,6 +46,15 @@ class Source(Protocol):
 
     def abort(self) -> None:
         """Let a read that is going on in another thread, and every later one, fail at once; harmless at any time."""
+
+
+@runtime_checkable
+class Announcing(Source, Protocol):
+    """A source whose answer tells more about the object than its listing did."""
+
+    @property
+    def announced(self) -> str:
+        """A hash of the whole object, as ``<algorithm>:<hex>``; empty when the answer tells none."""
 
 
 class Repository(Protocol):

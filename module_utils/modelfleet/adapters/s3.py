@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import re
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from http import HTTPStatus
@@ -15,6 +15,7 @@ from .http_errors import LATER
 from .object_store import Entry
 from .s3_address import listing_url, object_url
 from .s3_asking import Asking, Attempt
+from .s3_content import Content, bare, identity_of
 from .s3_xml import Page, page_of
 from .transport import Request, Transport
 
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
     from .access import Access
     from .http_body import Body
     from .transport import Answer
-
-_ONE_PIECE = re.compile("[0-9a-f]{32}")
 
 
 class S3Store:
@@ -63,17 +62,18 @@ class S3Store:
         while True:
             answer = self._get(subject, partial(listing_url, prefix=prefix, token=page.token))
             page, earlier = page_of(answer.body, subject), page
-            for listed in page.keys:
-                yield Entry(listed.key, listed.size, listed.etag, None, _identity(listed.etag))
+            for key, size, etag in page.keys:
+                yield Entry(key, size, etag, None, identity_of(etag))
             if not page.token:
                 return
             if page.token == earlier.token:
                 raise SourceUnavailable(subject, "never comes to the end of its listing", "use another store")
 
-    def open(self, entry: Entry, subject: str, start: int = 0, length: int | None = None) -> Body:
+    @contextmanager
+    def open(self, entry: Entry, subject: str, start: int = 0, length: int | None = None) -> Iterator[Content]:
         """Return the content of a key, or a part of it; see ``KeyedStore``."""
         attempt = Attempt(self._asking, subject)
-        etag = _bare(entry.generation)
+        etag = bare(entry.generation)
 
         def refused(answer: Answer) -> ModelfleetError | None:
             if attempt.moved:
@@ -84,18 +84,22 @@ class S3Store:
 
         def accept(body: Body) -> None:
             # Not every server heeds the condition.
-            if _bare(body.headers.get("etag", "")) != etag:
+            if bare(body.headers.get("etag", "")) != etag:
                 raise _changed(subject)
 
+        headers = {"If-Match": f'"{etag}"'}
+        if start == 0 and length in {None, entry.size}:
+            headers["x-amz-checksum-mode"] = "ENABLED"
         request = Request(
             subject,
             object_url(attempt.base, entry.key),
-            headers={"If-Match": f'"{etag}"'},
+            headers=headers,
             signer=attempt.sign,
             refused=refused,
             again=attempt.again,
         )
-        return self._transport.stream(request, start, length, accept, entry.size)
+        with self._transport.stream(request, start, length, accept, entry.size) as body:
+            yield Content(body)
 
     def read_small(self, key: str) -> bytes | None:
         """Return the whole content of a small key; see ``KeyedStore``."""
@@ -125,20 +129,6 @@ def s3_transport(access: Access) -> Transport:
 
 def _request(subject: str, attempt: Attempt, url_of: Callable[[str], str]) -> Request:
     return Request(subject, url_of(attempt.base), signer=attempt.sign, refused=attempt.refused, again=attempt.again)
-
-
-def _identity(etag: str) -> str:
-    """Return the entity tag of an object that was written in one piece as a hash of its content; else nothing.
-
-    It is the content's MD5 or, where a key management service encrypts, something else that is as unique. A listing
-    does not tell which, so it is called neither: equal ones mean equal bytes, but it cannot be made from the bytes.
-    """
-    bare = _bare(etag)
-    return f"etag:{bare}" if _ONE_PIECE.fullmatch(bare) else ""
-
-
-def _bare(etag: str) -> str:
-    return etag.strip('"')
 
 
 def _changed(subject: str) -> SourceChanged:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import unquote_plus
 from xml.etree import ElementTree as ET
 
@@ -18,8 +18,7 @@ _REGION = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 _REMEDY = "check that the endpoint speaks S3 and that no proxy answers in its place"
 
 
-@dataclass(frozen=True)
-class Listed:
+class Listed(NamedTuple):
     """One key of a listing.
 
     Attributes:
@@ -108,16 +107,15 @@ def region_name(text: str) -> str:
 
 
 def _listed(root: ET.Element, space: str, *, encoded: bool) -> Iterator[Listed]:
-    key, size, etag = f"{space}Key", f"{space}Size", f"{space}ETag"
-    for item in root.iterfind(f"{space}Contents"):
+    contents, key, size, etag = (f"{space}{name}" for name in ("Contents", "Key", "Size", "ETag"))
+    for item in root:
+        if item.tag != contents:
+            continue
         fields = {child.tag: child.text or "" for child in item}
-        if not fields.get(key) or not fields.get(etag, "\n").isprintable() or not fields[etag].isascii():
-            raise ValueError("an entry without key, or without an entity tag that can be sent back")
-        name = unquote_plus(fields[key]) if encoded else fields[key]
-        count = int(fields.get(size, ""))
-        if count < 0:
-            raise ValueError("a size below zero")
-        yield Listed(name, count, fields[etag])
+        name, tag, count = fields.get(key, ""), fields.get(etag, ""), int(fields.get(size, ""))
+        if not (name and tag and tag.isascii() and tag.isprintable() and count >= 0):
+            raise ValueError("an entry without key or size, or without an entity tag that can be sent back")
+        yield Listed(unquote_plus(name) if encoded and ("%" in name or "+" in name) else name, count, tag)
 
 
 def _parsed(body: bytes) -> ET.Element:
