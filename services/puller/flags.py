@@ -234,7 +234,7 @@ FLAGS: Mapping[str, Sequence[Flag]] = {
             metavar="S",
             meaning="how long a thread may show no life before the service is unhealthy",
             read=arguments.seconds(1.0),
-            default="180",
+            default="300",
         ),
         Flag(
             name="--log-format",

@@ -42,8 +42,10 @@ def main(arguments: Sequence[str]) -> int:
     from ..common.http_server import listen  # noqa: PLC0415
 
     files = HeartbeatFiles(options.app_dir, options.heartbeat_limit_s)
-    files.prepare()
-    status = _serve(options, files, listen(options.address, options.port))
+    with listen(options.address, options.port) as listener:
+        # Only now: the files may be those of a puller that has the port already.
+        files.prepare()
+        status = _serve(options, files, listener)
     # A thread that hangs must not keep the process: no joining of threads, no destructors.
     sys.stdout.flush()
     sys.stderr.flush()

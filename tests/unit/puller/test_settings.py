@@ -161,7 +161,7 @@ def test_other_addresses_need_a_token(tmp_path):
 
 def test_pauses_that_contradict_each_other_are_refused():
     assert refused("--first-retry-seconds=10", "--max-retry-seconds=5").keys() == {"--first-retry-seconds"}
-    assert refused("--stall-seconds=180").keys() == {"--heartbeat-limit-seconds"}
+    assert refused("--stall-seconds=300").keys() == {"--heartbeat-limit-seconds"}
 
 
 @pytest.mark.parametrize(
