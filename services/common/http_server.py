@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _BACKLOG = 128
 #: More clients at once get 503: the service has few callers.
-_CLIENTS = 64
+CLIENTS = 64
 #: After an answer a connection stays open for so long, in seconds.
 _KEEP_ALIVE_S = 5
 #: How often a connection must have brought a new request, in seconds; else it is closed.
@@ -92,7 +92,7 @@ class HttpServer:
                 access_log=False,
                 proxy_headers=False,
                 server_header=False,
-                limit_concurrency=_CLIENTS,
+                limit_concurrency=CLIENTS,
                 timeout_keep_alive=_KEEP_ALIVE_S,
                 timeout_graceful_shutdown=_GRACE_S,
                 callback_notify=beat,

@@ -232,9 +232,9 @@ FLAGS: Mapping[str, Sequence[Flag]] = {
         Flag(
             name="--heartbeat-limit-seconds",
             metavar="S",
-            meaning="how long a thread may show no life before the service is unhealthy",
+            meaning="how long a thread may show no life before the service is unhealthy; "
+            "without it 300, or twice --stall-seconds where that is more",
             read=arguments.seconds(1.0),
-            default="300",
         ),
         Flag(
             name="--log-format",

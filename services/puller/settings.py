@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PROGRAM = "modelfleet puller"
+#: How long a thread may show no life where nothing else is said, in seconds: longer than a repository may take to
+#: answer, or not to answer, a request that is tried again.
+_PATIENCE_S = 300.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,7 +107,7 @@ def read(given: Sequence[str], environment: Mapping[str, str], definitions: Sequ
         port=found["port"],
         token=token,
         app_dir=found["app_dir"],
-        heartbeat_limit_s=found["heartbeat_limit_seconds"],
+        heartbeat_limit_s=found["heartbeat_limit_seconds"] or max(_PATIENCE_S, 2 * found["stall_seconds"]),
         log_format=found["log_format"],
     )
 
@@ -194,7 +197,7 @@ def _check_pauses(values: Values) -> None:
     found = values.found
     if found.get("first_retry_seconds", 0.0) > found.get("max_retry_seconds", float("inf")):
         raise InvalidInput("--first-retry-seconds", "is longer than --max-retry-seconds", "correct one of them")
-    if found.get("heartbeat_limit_seconds", float("inf")) <= found.get("stall_seconds", 0.0):
+    if (found.get("heartbeat_limit_seconds") or float("inf")) <= found.get("stall_seconds", 0.0):
         raise InvalidInput(
             "--heartbeat-limit-seconds",
             "is not longer than --stall-seconds, so that every stall would look like a hanging thread",

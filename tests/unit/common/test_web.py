@@ -9,7 +9,7 @@ import re
 import socket
 import threading
 import time
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, suppress
 from http import HTTPStatus
 
 import pytest
@@ -301,6 +301,16 @@ def test_a_connection_without_requests_is_closed(deeds, monkeypatch):
         with suppress(ConnectionResetError):
             assert slow.recv(1) == b""
         assert time.monotonic() - begin < 5
+
+
+def test_too_many_clients_are_turned_away_and_do_not_wear_it_out(client):
+    with ExitStack() as stack:
+        for _ in range(http_server.CLIENTS):
+            stack.enter_context(socket.create_connection(("127.0.0.1", client.port), timeout=10))
+        assert client.get("/look").status == 503
+    end = time.monotonic() + 5
+    while client.get("/look").status != 200:
+        assert time.monotonic() < end
 
 
 def test_garbage_is_refused_and_costs_nothing(client):

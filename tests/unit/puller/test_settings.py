@@ -161,7 +161,13 @@ def test_other_addresses_need_a_token(tmp_path):
 
 def test_pauses_that_contradict_each_other_are_refused():
     assert refused("--first-retry-seconds=10", "--max-retry-seconds=5").keys() == {"--first-retry-seconds"}
-    assert refused("--stall-seconds=300").keys() == {"--heartbeat-limit-seconds"}
+    assert refused("--stall-seconds=90", "--heartbeat-limit-seconds=90").keys() == {"--heartbeat-limit-seconds"}
+
+
+def test_threads_may_be_silent_for_longer_than_a_stall():
+    assert read().heartbeat_limit_s == 300
+    assert read("--stall-seconds=200").heartbeat_limit_s == 400
+    assert read("--stall-seconds=5", "--heartbeat-limit-seconds=9").heartbeat_limit_s == 9
 
 
 @pytest.mark.parametrize(
