@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
@@ -63,7 +63,7 @@ class VersionReport:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as plain JSON data."""
-        return {**asdict(self), "state": self.state.value}
+        return {**vars(self), "state": self.state.value}
 
 
 @dataclass(frozen=True)
