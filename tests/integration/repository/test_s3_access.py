@@ -9,7 +9,9 @@ from modelfleet.adapters.access import Access
 from modelfleet.adapters.object_store import Entry
 from modelfleet.adapters.opening import open_repository
 from modelfleet.adapters.s3 import S3Store, s3_transport
+from modelfleet.adapters.s3_credentials import Signer
 from modelfleet.errors import InvalidInput, SourceForbidden, SourceUnavailable
+from modelfleet.waiting import Clock
 
 from tests.support.s3_server import Told, fault, forget_credentials, listing, played_s3, running_s3_server
 
@@ -86,6 +88,25 @@ def test_a_profile_opens_a_guarded_bucket(guarded, store_of, monkeypatch, tmp_pa
     (tmp_path / ".aws" / "config").write_text(f"[profile team]\nregion = eu-west-1\nendpoint_url = {server.url}\n")
     give(monkeypatch, AWS_PROFILE="team")
     assert content(store_of(Access())) == b"model"
+
+
+@pytest.fixture
+def unguarded(guarded):
+    """The same server while it checks nothing."""
+    server, _ = guarded
+    server.demand_signatures(after=1000)
+    yield server
+    server.demand_signatures()
+
+
+def test_a_role_that_a_web_identity_takes_opens_a_bucket(unguarded, store_of, monkeypatch, tmp_path):
+    role = unguarded.client("iam").create_role(RoleName="models", AssumeRolePolicyDocument="{}")["Role"]["Arn"]
+    token = tmp_path / "token"
+    token.write_text("identity")
+    give(monkeypatch, AWS_ROLE_ARN=role, AWS_WEB_IDENTITY_TOKEN_FILE=str(token), AWS_ENDPOINT_URL_STS=unguarded.url)
+    assert content(store_of(Access(s3_endpoint=unguarded.url))) == b"model"
+    made = Signer(Access(), Clock()).signed("GET", unguarded.url, {}, "us-east-1")
+    assert "X-Amz-Security-Token" in made.headers
 
 
 def test_without_credentials_a_guarded_bucket_stays_closed(guarded, store_of):
@@ -251,8 +272,8 @@ def test_an_object_of_a_bucket_that_moved_is_found_at_the_next_attempt(store_of,
         store = store_of(Access(proxy=played.url))
         (entry,) = store.list("")
         amazon.region = "eu-west-2"
-        source = store.open(entry, "model m version 1: a")
-        with pytest.raises(SourceUnavailable, match="another region"), source:
+        opened = store.open(entry, "model m version 1: a")
+        with pytest.raises(SourceUnavailable, match="another region"), opened as source:
             source.readinto(memoryview(bytearray(1)))
         with store.open(entry, "model m version 1: a") as source:
             assert source.readinto(memoryview(bytearray(1))) == 0
