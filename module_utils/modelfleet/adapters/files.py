@@ -87,7 +87,7 @@ class FilesRepository:
             self._refuse(subject, error)
         try:
             before = os.fstat(descriptor)
-            if _generation(before) != obj.generation:
+            if generation_of(before) != obj.generation:
                 raise _changed(subject)
             yield _Content(descriptor, subject, start, obj.size - start if length is None else length)
             if _strict(os.fstat(descriptor)) != _strict(before) or not _still_there(path, before):
@@ -132,7 +132,7 @@ class FilesRepository:
                 names = [entry.name for entry in entries if _is_folder(entry)]
         except OSError:
             return ()
-        strays = [name for name in names if not is_version_number(name) and _is_saved_model(folder / name)]
+        strays = [name for name in names if not is_version_number(name) and is_saved_model(folder / name)]
         return (*sorted(int(name) for name in names if is_version_number(name)), *sorted(strays))
 
     def _walk(self, folder: str, prefix: str, subject: str, above: tuple[str, ...]) -> Iterator[RemoteObject]:
@@ -149,7 +149,7 @@ class FilesRepository:
                     yield from self._walk(entry.path, f"{path}/", subject, (*above, real))
                     continue
                 status = _status(entry, subject, path)
-                yield RemoteObject(path, status.st_size, _generation(status))
+                yield RemoteObject(path, status.st_size, generation_of(status))
 
     def _inside(self, real: str) -> bool:
         root = os.path.realpath(self._root)
@@ -205,7 +205,8 @@ def _status(entry: os.DirEntry[str], subject: str, path: str) -> os.stat_result:
     return status
 
 
-def _generation(status: os.stat_result) -> str:
+def generation_of(status: os.stat_result) -> str:
+    """Return what changes when a file does."""
     return f"{status.st_mtime_ns}.{status.st_size}.{status.st_ino}"
 
 
@@ -232,5 +233,6 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def _is_saved_model(folder: Path) -> bool:
+def is_saved_model(folder: Path) -> bool:
+    """Return whether a directory holds what makes it a model."""
     return any((folder / name).is_file() for name in ROOTS)

@@ -13,16 +13,20 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from ..errors import InvalidInput, SourceChanged, SourceIncomplete
+from ..names import subject_of
 from .http_errors import shown
 from .http_identity import Identity, file_name, identity, kind_of
 from .repository import RemoteObject
+from .source_numbers import UNDIVIDED
 from .transport import Request
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from contextlib import AbstractContextManager
 
     from .http_body import Body
     from .repository import Source
+    from .source_places import Version
     from .transport import Answer, Transport
 
 #: How many redirections are followed.
@@ -116,10 +120,9 @@ class HttpFile:
             SourceUnavailable: the server does not answer, or not properly.
         """
         pinned = {"If-Match": obj.generation} if obj.generation.startswith('"') else {}
-        whole = start == 0 and length in {None, obj.size}
         request = Request(subject, self._url, headers=pinned, signer=self._signed, redirects=REDIRECTS)
         accept = partial(_check_same, obj, subject)
-        with self._transport.stream(request, start, None if whole else length, accept) as body:
+        with self._transport.stream(request, start, length, accept, obj.size) as body:
             yield body
         _, seen = self._ask(subject)
         if not _same(obj, seen):
@@ -142,6 +145,36 @@ class HttpFile:
         given = by_host.get(parts.netloc.lower()) or by_host.get((parts.hostname or "").lower()) or {}
         login = {"Authorization": self._authorization} if self._authorization and url == self._url else {}
         return {**headers, **given, **login}
+
+
+class HttpPlace:
+    """A file on an HTTP server."""
+
+    def __init__(self, file: HttpFile) -> None:
+        self._file = file
+        self.host = file.host
+        self.origin = file.origin
+
+    def versions(self, model: str) -> Mapping[int, Version]:
+        """Return what is there, by number; see ``Place``."""
+        return {UNDIVIDED: _HttpVersion(self._file, self._file.look(f"model {model}"))}
+
+
+class _HttpVersion:
+    """The one version that a file on an HTTP server holds."""
+
+    def __init__(self, file: HttpFile, seen: RemoteObject) -> None:
+        self._file = file
+        self._seen = seen
+        self.origin = file.origin
+
+    def objects(self, model: str, version: int, *, fresh: bool = False) -> tuple[RemoteObject, ...]:
+        return (self._file.look(subject_of(model, version)) if fresh else self._seen,)
+
+    def open(
+        self, model: str, version: int, obj: RemoteObject, start: int = 0, length: int | None = None
+    ) -> AbstractContextManager[Source]:
+        return self._file.open(obj, start, length, f"{subject_of(model, version)}: {obj.path}")
 
 
 def _check_same(obj: RemoteObject, subject: str, body: Body) -> None:

@@ -59,6 +59,8 @@ def offset(uri: str, numbers: Collection[int], stored: Mapping[int, str]) -> int
 
 def number_at(uri: str, origin: str) -> int:
     """Return which version of a source an origin is; 0 when it is none of them."""
+    if not uri or not origin:
+        return 0
     if origin == uri:
         return UNDIVIDED
     above, _, name = origin.rpartition("/")
