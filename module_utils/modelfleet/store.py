@@ -454,10 +454,18 @@ class Store:
 
     def receipts(self, model: str) -> dict[int, Receipt]:
         """Return the receipts of a model's versions on disk, the newest version first."""
-        with reported(self.root):
-            versions = sorted((int(name) for name in _folders(str(self.root / model), is_version_number)), reverse=True)
-        found = {version: self.receipt(model, version) for version in versions}
+        found = {version: self.receipt(model, version) for version in self._numbers(model)}
         return {version: receipt for version, receipt in found.items() if receipt}
+
+    def origins(self, model: str) -> dict[int, str]:
+        """Return every version of a model on disk with the URI that it came from; empty where that is not known."""
+        found = {version: self.receipt(model, version) for version in self._numbers(model)}
+        return {version: receipt.source if receipt else "" for version, receipt in found.items()}
+
+    def _numbers(self, model: str) -> list[int]:
+        """Return the versions of a model on disk, the newest first."""
+        with reported(self.root):
+            return sorted((int(name) for name in _folders(str(self.root / model), is_version_number)), reverse=True)
 
     def receipt(self, model: str, version: int) -> Receipt | None:
         """Return a receipt, read again only when its file changed; None when there is none, or an unreadable one."""

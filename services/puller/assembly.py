@@ -14,7 +14,7 @@ from modelfleet.puller import Puller
 from modelfleet.store import Store
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from modelfleet.adapters.repository import Repository
     from modelfleet.kserve import Change
@@ -39,13 +39,14 @@ def engine(options: Options, tell: Callable[[PullEvent], None]) -> Engine:
 def _from_repository(options: Options, store: Store) -> tuple[Callable[[], _Look], Callable[[], str]]:
     """Return how a repository is looked at, and what shows cheaply that its manifest changed."""
     repository = open_repository(options.repository, options.access)
-    watched = options.manifest or _manifest_on_disk(options.repository)
+    # A manifest that names no models leaves that to the repository's own.
+    watched = [path for path in (options.manifest, _manifest_on_disk(options.repository)) if path]
 
     def look() -> _Look:
         given = manifest_source.from_file(options.manifest) if options.manifest else {}
         return manifest_source.find(given, repository, store, allow_tracking=options.allow_tracking), repository
 
-    return look, lambda: config_directory.token(watched) if watched else ""
+    return look, lambda: " ".join(map(config_directory.token, watched))
 
 
 def _manifest_on_disk(uri: str) -> Path | None:
@@ -60,18 +61,14 @@ def _from_definitions(
     options: Options, directory: Path, store: Store, tell: Callable[[PullEvent], None]
 ) -> tuple[Callable[[], _Look], Callable[[], str]]:
     """Return how a directory of definitions is looked at, and what shows cheaply that it changed."""
-    from modelfleet.adapters.sources import SourcesRepository  # noqa: PLC0415  (brings every kind of source along)
+    from modelfleet.adapters.sources import Sources, SourcesRepository  # noqa: PLC0415  (brings every kind along)
 
     followed = FollowedDefinitions(directory, lambda change: tell(_event(change)))
-
-    def stored(model: str) -> Mapping[int, str]:
-        """Return every version of a model on disk, with the URI that it came from where that is known."""
-        versions = store.scan().get(model, {})
-        return {number: found.receipt.source if found.receipt else "" for number, found in versions.items()}
+    sources = Sources(options.access)
 
     def look() -> _Look:
         manifest = followed.look()
-        return manifest, SourcesRepository(manifest.locations, stored, options.access, str(directory))
+        return manifest, SourcesRepository(manifest.locations, store.origins, sources, str(directory))
 
     return look, followed.token
 

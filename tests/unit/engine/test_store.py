@@ -49,6 +49,13 @@ def test_a_published_version_is_complete_and_others_are_not(store):
     assert store.fingerprint("digits", 2) == receipt(3, 0).fingerprint
 
 
+def test_every_number_on_disk_is_told_with_where_it_came_from(store):
+    publish(store, "digits", 2, b"abc")
+    (store.root / "digits" / "3").mkdir()
+    assert store.origins("digits") == {3: "", 2: "file:///r"}
+    assert store.origins("words") == {}
+
+
 @pytest.mark.parametrize("damage", ["shorter", "gone", "receipt", "receipt digest"])
 def test_damage_is_seen(store, damage):
     publish(store, "digits", 2, b"abc")
