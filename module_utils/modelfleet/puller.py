@@ -105,6 +105,7 @@ class Puller:
         self._repository: Repository | None = None
         self._prepared: Preparation | None = None
         self._complete: dict[Key, int] = {}
+        self._refusals: dict[Key, ModelfleetError] = {}
         self._cancelled: set[Key] = set()
         self._table: dict[Key, VersionReport] = {}
         self._pending_since: dict[Key, float] = {}
@@ -169,7 +170,7 @@ class Puller:
     def status(self) -> PullerStatus:
         """Return how everything is."""
         views = self._pool.views()
-        self._refresh(views.keys(), views)
+        self._refresh(views.keys() | self._attempts.known().keys(), views)
         with self._lock:
             now_s = self._clock.now()
             oldest = min(self._pending_since.values(), default=now_s)
@@ -292,6 +293,9 @@ class Puller:
             for key in self._attempts.known().keys() - items.keys():
                 self._attempts.forget(key)
             self._repository, self._prepared, self._complete = repository, prepared, complete
+            told = {problem.subject: problem for problem in prepared.desired.problems}
+            self._refusals = {key: told[subject_of(*key)] for key in wanted if subject_of(*key) in told}
+            self._refusals.update({(item.model, item.version): item.error for item in prepared.plan.refused})
         unfinished = {key for key in self._store.staged() if key[0] in spared}
         self._store.clean_staging((wanted - complete.keys()) | unfinished)
         for key, item in items.items():
@@ -422,9 +426,8 @@ class Puller:
             again = failure.error.retryable and failure.count <= self._settings.retries
             state = PullState.RETRYING if again else PullState.REFUSED
             report = replace(report, state=state, next_retry_s=max(0.0, failure.not_before - now_s))
-        elif self._prepared:
-            error = next((r.error for r in self._prepared.plan.refused if (r.model, r.version) == key), None)
-            error = error or next((p for p in self._prepared.desired.problems if p.subject == subject_of(*key)), None)
+        else:
+            error = self._refusals.get(key)
             if error:
                 report = replace(report, state=PullState.REFUSED, next_retry_s=max(0.0, self._next_pass - now_s))
         if error and report.state is not PullState.COMPLETE:
