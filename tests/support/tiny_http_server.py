@@ -45,6 +45,7 @@ class Reply:
         body: The body.
         headers: Headers; a Content-Length is added unless there is one, or the body comes in chunks.
         chunks: Whether the body is sent in chunks.
+        pause_s: How long to wait after every 1,000 bytes of the body, in seconds.
         hang_after: Send so many bytes of the body and then nothing until the test ends; -1 for not even a status.
         close_after: Send so many bytes of the body and close the connection; -1 for not even a status.
     """
@@ -53,6 +54,7 @@ class Reply:
     body: bytes = b""
     headers: Mapping[str, str] = field(default_factory=dict)
     chunks: bool = False
+    pause_s: float = 0.0
     hang_after: int | None = None
     close_after: int | None = None
 
@@ -165,13 +167,14 @@ class _Handler(BaseHTTPRequestHandler):
     def _send_body(self, reply: Reply) -> None:
         cut = reply.hang_after if reply.close_after is None else reply.close_after
         body = reply.body if cut is None else reply.body[:cut]
-        if not reply.chunks:
+        if not reply.chunks and not reply.pause_s:
             self.wfile.write(body)
             return
         for start in range(0, len(body), 1000):
             piece = body[start : start + 1000]
-            self.wfile.write(b"%x\r\n%b\r\n" % (len(piece), piece))
-        if cut is None:
+            self.wfile.write(b"%x\r\n%b\r\n" % (len(piece), piece) if reply.chunks else piece)
+            self.server.tiny.released.wait(reply.pause_s)
+        if cut is None and reply.chunks:
             self.wfile.write(b"0\r\n\r\n")
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  (the name of http.server)

@@ -27,7 +27,6 @@ _REFUSALS: dict[int, tuple[type[ModelfleetError], str]] = {
     401: (SourceForbidden, "give credentials that may read it"),
     403: (SourceForbidden, "give credentials that may read it"),
     404: (SourceNotFound, "publish it, or correct its name"),
-    407: (SourceForbidden, "put the proxy's user and password into its URL"),
     410: (SourceNotFound, "publish it, or correct its name"),
     412: (SourceChanged, "pull again when it is complete"),
     416: (SourceChanged, "pull again when it is complete"),
@@ -65,6 +64,8 @@ def breakages() -> tuple[type[Exception], ...]:
 
 def refusal(subject: str, url: str, status: int, headers: Mapping[str, str], body: bytes) -> ModelfleetError:
     """Return the error that an answer with an unwelcome status stands for."""
+    if status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
+        return _proxy_refused(subject)
     words = server_words(body)
     problem = f"{host_of(url)} answers {_phrase(status)}" + (f" ({words})" if words else "")
     if status in _REFUSALS:
@@ -86,8 +87,7 @@ def broken(subject: str, url: str, error: Exception) -> ModelfleetError:
             problem = f"the certificate of {host} is not trusted ({cause.verify_message or cause})"
             return SourceForbidden(subject, problem, "name the file of its authority's certificate in ca_bundle")
         if "407 Proxy Authentication Required" in str(cause):
-            problem = "the proxy wants a user and a password"
-            return SourceForbidden(subject, problem, "put them into the proxy's URL")
+            return _proxy_refused(subject)
     names = {type(cause).__name__ for cause in causes}
     what = next((text for name, text in _BREAKAGES.items() if name in names), "broke the connection")
     detail = "" if ":" in what else f" ({_reason(causes)})"
@@ -128,6 +128,10 @@ def _json_words(text: str) -> str:
     except (ValueError, KeyError, TypeError, RecursionError):
         return ""
     return message if isinstance(message, str) else ""
+
+
+def _proxy_refused(subject: str) -> SourceForbidden:
+    return SourceForbidden(subject, "the proxy asks who is there", "put its user and password into the proxy's URL")
 
 
 def _phrase(status: int) -> str:

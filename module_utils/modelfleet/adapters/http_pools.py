@@ -55,7 +55,13 @@ class Pools:
         _waiting.body = waiting
         try:
             response = manager.urlopen(
-                request.method, url, redirect=False, headers=dict(headers), body=request.body, preload_content=False
+                request.method,
+                url,
+                redirect=False,
+                headers=dict(headers),
+                body=request.body,
+                preload_content=False,
+                pool_timeout=self._access.connect_timeout_s,
             )
             return cast("HTTPResponse", response)
         finally:

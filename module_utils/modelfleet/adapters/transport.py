@@ -207,7 +207,7 @@ class Transport:
                 body.detach()
             response.close()
             response.release_conn()
-            url = _allowed(request.subject, url, urljoin(url, target))
+            url = _following(request.subject, url, target)
             if _place(url) != _place(request.url):
                 headers = {name: value for name, value in headers.items() if name.lower() in _HARMLESS}
         raise SourceUnavailable(
@@ -261,10 +261,15 @@ def _place(url: str) -> tuple[str, str]:
     return parts.scheme, parts.netloc.lower()
 
 
-def _allowed(subject: str, url: str, following: str) -> str:
-    scheme = urlsplit(following).scheme
+def _following(subject: str, url: str, target: str) -> str:
+    """Return where an answer points, if a client may go there."""
+    try:
+        following = urljoin(url, target)
+        scheme, where = urlsplit(following).scheme, shown(following)
+    except ValueError:
+        scheme, where = "", "what is no URL"
     if scheme not in {"http", "https"} or (scheme == "http" and urlsplit(url).scheme == "https"):
-        problem = f"is redirected from {shown(url)} to {shown(following)}, which is not safe"
+        problem = f"is redirected from {shown(url)} to {where}, which is not safe"
         raise SourceForbidden(subject, problem, "name the place where it is now")
     return following
 
