@@ -71,6 +71,7 @@ class Result:
         before: Text of what was there; shown in diff mode.
         after: Text of what is there now.
         failure: Set when the module did its work and must nevertheless fail.
+        warnings: What a person should know although nothing failed, one line each.
     """
 
     changed: bool
@@ -78,6 +79,7 @@ class Result:
     before: str | None = None
     after: str | None = None
     failure: str | None = None
+    warnings: tuple[str, ...] = ()
 
 
 class Action(Protocol):
@@ -109,6 +111,8 @@ def run_module(spec: Spec, action: Action, **constraints: list[Any]) -> None:
         module.fail_json(
             msg=f"{error.filename or 'file system'}: {error.strerror or error}", exception=traceback.format_exc()
         )
+    for warning in result.warnings:
+        module.warn(warning)
     values: dict[str, Any] = {"changed": result.changed, **result.values}
     if result.before is not None and result.after is not None:
         values["diff"] = {"before": result.before, "after": result.after}

@@ -90,7 +90,8 @@ class Lab:
 
     def pull(self, *, check=False, diff=False, **options):
         places = {"repository": str(self.repository), "store": str(self.store), "headroom": "1Mi"}
-        return self.call("modelfleet_pull", check=check, diff=diff, **{**places, **options})
+        given = {name: value for name, value in {**places, **options}.items() if value is not None}
+        return self.call("modelfleet_pull", check=check, diff=diff, **given)
 
     def serving(self, name, desired, *, check=False, diff=False, **options):
         places = {"store": str(self.store), "config_file": str(self.config_file), "target": self.target}

@@ -76,7 +76,13 @@ def test_an_inventory_with_models_wins_over_fleet_json(lab):
         ({"manifest": {"models": {"a": {"versions": [0]}}}}, ("models.a", "0")),
         ({"manifest": {"models": {"a b": {}}}}, ("a b", "letters, digits")),
         ({"manifest": {"model": {}}}, ("model", "known keys")),
-        ({"repository": "gs://bucket"}, ("gs://",)),
+        ({"repository": "ftp://bucket"}, ("ftp://bucket", "gs://")),
+        (
+            {"repository": "gs://bucket", "access": {"gcs_endpoint": "http://127.0.0.1:1", "anonymous": True}},
+            ("gs://bucket",),
+        ),
+        ({"access": {"s3_path_style": True}, "bandwidth": "fast"}, ("bandwidth", "1Gi")),
+        ({"puller": {"url": "https://there"}}, ("puller https://there", "http://127.0.0.1:8001")),
     ],
 )
 def test_bad_input_is_one_line_that_names_the_thing_and_the_cure(lab, options, words):
