@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import re
+import socket
 import threading
 from dataclasses import dataclass, field
 from email.utils import formatdate
@@ -101,6 +103,7 @@ class FileServer:
                 file.hang.set()
         self._server.shutdown()
         self._thread.join()
+        self._server.hang_up()
         self._server.server_close()
 
 
@@ -109,10 +112,26 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = False
     block_on_close = True
 
+    def __init__(self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler]) -> None:
+        self._connected: set[socket.socket] = set()
+        super().__init__(address, handler)
+
     def process_request(self, request: Any, client_address: Any) -> None:
         """Count the connection, and serve it."""
         self.owner.connections += 1
+        self._connected.add(request)
         super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        """Forget the connection, and close it."""
+        self._connected.discard(request)
+        super().shutdown_request(request)
+
+    def hang_up(self) -> None:
+        """End the connections that clients keep."""
+        for connected in list(self._connected):
+            with contextlib.suppress(OSError):
+                connected.shutdown(socket.SHUT_RDWR)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Say nothing: clients leave when they like."""

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from ..locations import Location
+    from ..waiting import Clock
     from .access import Access
     from .object_store import KeyedStore
     from .repository import RemoteObject, Source
@@ -40,11 +41,12 @@ class Sources:
     Args:
         access: How they are reached.
         patience_s: How long a host may answer nothing while all models are looked at, in seconds.
+        clock: For tests.
     """
 
-    def __init__(self, access: Access, *, patience_s: float = PATIENCE_S) -> None:
+    def __init__(self, access: Access, *, patience_s: float = PATIENCE_S, clock: Clock | None = None) -> None:
         self._access = access
-        self._transport = Transport(access)
+        self._transport = Transport(access, clock=clock)
         self._stores: dict[str, KeyedStore] = {}
         self._lock = threading.Lock()
         self._surveyor: Surveyor[Mapping[int, Version]] = Surveyor(patience_s)
