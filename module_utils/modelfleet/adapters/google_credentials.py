@@ -107,7 +107,7 @@ class GoogleCredentials:
                 credentials, _ = google.auth.load_credentials_from_file(path, request=self._asker())  # type: ignore[no-untyped-call]
         except DefaultCredentialsError as error:
             raise SourceForbidden(SUBJECT, _first_words(error), _LOG_IN) from error
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, TypeError, AttributeError, KeyError) as error:
             reason = error.strerror if isinstance(error, OSError) and error.strerror else "they are malformed"
             raise SourceForbidden(SUBJECT, f"{path} cannot be used: {reason}", _LOG_IN) from error
         return with_scopes_if_required(credentials, SCOPES)  # type: ignore[no-untyped-call]

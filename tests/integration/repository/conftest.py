@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 
 import pytest
+from modelfleet.adapters import transport as transport_module
 from modelfleet.adapters.access import Access
 from modelfleet.adapters.transport import Transport
 
@@ -27,6 +28,12 @@ def _silent_environment(monkeypatch, tmp_path):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("CLOUDSDK_CONFIG", str(tmp_path / "gcloud"))
     monkeypatch.setenv("NO_GCE_CHECK", "true")
+
+
+@pytest.fixture
+def hurried(monkeypatch):
+    """Let nobody wait long before trying again."""
+    monkeypatch.setattr(transport_module, "_FIRST_WAIT_S", 0.01)
 
 
 @pytest.fixture(scope="session")

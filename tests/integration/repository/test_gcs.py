@@ -327,6 +327,7 @@ def test_a_refusal_shows_the_words_of_the_server():
     assert len(server.asked) == 1
 
 
+@pytest.mark.usefixtures("hurried")
 def test_a_refusal_for_asking_too_often_is_waited_out():
     limited = Reply(403, b'{"error":{"message":"slow","errors":[{"reason":"userRateLimitExceeded"}]}}')
     replies = iter([limited, limited, listing("digits/1/a")])
