@@ -80,6 +80,63 @@ def test_a_fault_that_stays_keeps_a_model_out_with_its_reason_until_it_goes(lab,
     assert complaints(lab.store, lab.shelf.versions) == []
 
 
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault("variables.data", corrupt=MIB + 77, times=1),
+        Fault("variables.data", truncate=MIB + 77, times=1),
+        Fault("variables.data", hang=MIB + 77, times=1),
+        Fault("variables.data", status=503, times=2),
+        Fault("variables.data", status=403, times=1),
+    ],
+    ids=lambda fault: repr({name: value for name, value in vars(fault).items() if value}),
+)
+def test_a_fault_that_passes_delays_a_model_from_s3_and_no_more(s3_lab, fault):
+    s3_lab.shelf.publish("m", 1, saved_model("m", 3 * MIB))
+    armed = s3_lab.proxy.add(fault)
+    with s3_lab.puller(wants("m")) as puller:
+        puller.wait_until_complete("m")
+    assert armed.hits == fault.times
+    assert complaints(s3_lab.store, s3_lab.shelf.versions) == []
+
+
+@pytest.mark.parametrize("times", [1, 2, None])
+def test_a_byte_that_turns_on_the_way_of_a_large_object_costs_it_alone(lab, times):
+    size = lab.shelf.publish("m", 1, saved_model("m", 6 * MIB, shards=2))
+    armed = lab.proxy.add(Fault(r"data-00000-of-00002", corrupt=MIB + 77, times=times))
+    with lab.puller(wants("m"), segment_bytes=MIB, workers=3) as puller:
+        if times is None:
+            wait_for_failure(puller, "DIGEST_MISMATCH")
+            puller.wait_for_passes(2)
+            assert versions_of(lab.store) == {}
+            lab.proxy.remove(armed)
+        puller.wait_until_complete("m")
+    assert complaints(lab.store, lab.shelf.versions) == []
+    if times:
+        assert lab.proxy.body_bytes("/o/m/1/") <= size + times * 3 * MIB
+
+
+def test_bytes_that_turn_on_their_way_never_reach_another_version(lab):
+    old = saved_model("m", 3 * MIB)
+    shard = "variables/variables.data-00000-of-00001"
+    lab.shelf.publish("m", 1, old)
+    with lab.puller(wants("m")) as puller:
+        puller.wait_until_complete("m")
+    # The second version shares the file, and stays unfinished.
+    lab.shelf.publish("m", 2, {**old, "saved_model.pb": b"another graph"})
+    graph = lab.proxy.add(Fault("/o/m/2/saved_model.pb", status=503))
+    with lab.puller(wants(m=2)) as puller:
+        puller.wait(lambda: graph.hits > 3)
+    # Nobody knows any more that the first one has the file as well.
+    (lab.store / ".receipts/m/1.json").unlink()
+    lab.proxy.add(Fault(rf"/o/m/2/{shard}", corrupt=MIB))
+    with lab.puller(wants(m=2)) as puller:
+        puller.wait(lambda: len(lab.proxy.seen(rf"/o/m/2/{shard}")) > 2)
+        puller.wait_for_passes(2)
+    assert (lab.store / "m/1" / shard).read_bytes() == old[shard]
+    assert complaints(lab.store, lab.shelf.versions) == []
+
+
 def test_what_arrived_before_a_broken_connection_is_not_read_again(lab):
     size = lab.shelf.publish("m", 1, saved_model("m", 40 * MIB))
     lab.proxy.add(Fault(SHARD, reset=30 * MIB, times=1))

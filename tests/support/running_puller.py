@@ -82,13 +82,13 @@ class RunningPuller:
         report = self.report(model)
         return report.bytes_done if report else 0
 
-    def wait(self, condition: Callable[[], object], timeout_s: float = 10.0) -> None:
+    def wait(self, condition: Callable[[], object], timeout_s: float = 10.0, interval_s: float = 0.01) -> None:
         """Wait until a condition holds."""
         end = time.monotonic() + timeout_s
         while not condition():
             assert time.monotonic() < end, f"waited {timeout_s} s in vain; status {self.puller.status()}"
             assert self._thread.is_alive(), "the puller ended"
-            time.sleep(0.01)
+            time.sleep(interval_s)
 
     def wait_for(self, model: str, state: PullState, code: str | None = None, version: int = 1) -> VersionReport:
         """Wait until a version is in a state, for a typed reason where one is given; return its report."""
@@ -110,7 +110,7 @@ class RunningPuller:
             reports = {item.model: item.state for item in self.puller.status().versions}
             return all((name, 1) in present and reports.get(name) is PullState.COMPLETE for name in models)
 
-        self.wait(complete, timeout_s)
+        self.wait(complete, timeout_s, 0.05)
 
     def wait_for_passes(self, count: int) -> None:
         """Wait for so many further looks at manifest and repository."""
