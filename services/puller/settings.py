@@ -124,7 +124,7 @@ def _source(values: Values, definitions: Sequence[Path], access: Access) -> tupl
     if config_dir:
         return "", config_dir
     if repository:
-        open_repository(repository, access)
+        open_repository(repository, access).close()
         return repository, None
     if {"repository", "config_dir"} <= values.found.keys():
         for directory in definitions:
