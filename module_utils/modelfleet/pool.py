@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 from .adapters.checksums import crc32c_function
 from .errors import DigestMismatch, ModelfleetError, SourceIncomplete, SourceUnavailable, Stalled
 from .jobs import Comparison, Fate, Job, LeaveError, Moved
+from .pull_board import Board
 from .pull_plan import Kind
 from .pull_status import PullEvent
-from .pull_worker import PATIENCE_S, Board, PullWorker
+from .pull_worker import PATIENCE_S, PullWorker
 from .receipts import fingerprint
 from .transfer import Transfer
 from .waiting import Clock
@@ -121,10 +122,12 @@ class Pool:
         with self._lock:
             if key in self._jobs or self._board.stopping:
                 return False
+            job: Job
             if item.kind is Kind.PULL:
-                self._jobs[key] = Transfer(item, repository, self._store, self._settings, self._room, self._log)
+                job = Transfer(item, repository, self._store, self._settings, self._room, self._log)
             else:
-                self._jobs[key] = Comparison(item, repository, self._store)
+                job = Comparison(item, repository, self._store)
+            self._board.add(key, job)
             self._began[key] = self._board.clock.now()
             self._start()
             self._lock.notify_all()
@@ -237,28 +240,21 @@ class Pool:
             worker.thread.start()
             self._log(PullEvent("Worker initialized", details={"worker": worker.name}))
 
-    def _take(self) -> tuple[Job, Unit] | None:
-        """Return a unit for a worker; wait for one. None means that everything ends.
-
-        The version comes first that has the fewest workers, then the one that has waited longest, then the smallest.
-        """
+    def _take(self, worker: PullWorker) -> tuple[Job, Unit] | None:
+        """Return a unit for a worker; wait for one. None means that everything ends."""
         with self._lock:
             while not self._board.stopping:
-                ready = [] if self._board.paused else self._board.ready()
-                if ready:
-                    job = min(ready, key=lambda job: (job.active, job.served, job.left))
+                job = self._board.choose(worker.last, worker.turn_began)
+                if job is not None:
+                    now = self._board.clock.now()
+                    if job is not worker.last:
+                        worker.last, worker.turn_began = job, now
                     job.active += 1
-                    job.served = self._board.clock.now()
+                    job.served = now
                     return job, job.units.popleft()
-                self._lock.wait(self._until_next())
+                worker.last = None
+                self._lock.wait(self._board.until_next())
             return None
-
-    def _until_next(self) -> float | None:
-        """Return the seconds until a version that waits may be taken; None when only an event can change that."""
-        now = self._board.clock.now()
-        waits = [job.not_before - now for job in self._jobs.values() if job.units and not job.ending]
-        waits = [wait for wait in waits if wait > 0]
-        return min(waits) if waits and not self._board.paused else None
 
     def _carry_out(self, worker: PullWorker, job: Job, unit: Unit) -> None:
         """Do a unit of work; the worker is counted in already."""
@@ -330,7 +326,8 @@ class Pool:
             job.close()
         finally:
             with self._lock:
-                del self._jobs[key], self._began[key]
+                self._board.remove(key)
+                del self._began[key]
                 self._last_errors.pop(key, None)
                 self._outcomes.append(Outcome(job.item, fate, failed, blamed, job.moved, job.crash))
                 self._lock.notify_all()

@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from .adapters.checksums import BUFFER_SIZE
-from .bandwidth import Limiter
 from .errors import SourceUnavailable, Stalled
 from .jobs import LeaveError
 
@@ -18,52 +17,15 @@ if TYPE_CHECKING:
 
     from .adapters.repository import Source
     from .jobs import Job, Unit
-    from .pull_plan import Key
-    from .pull_settings import PullSettings
-    from .waiting import Clock
+    from .pull_board import Board
 
-    Take = Callable[[], Optional[tuple[Job, Unit]]]
+    Take = Callable[["PullWorker"], Optional[tuple[Job, Unit]]]
     Settle = Callable[["PullWorker", Job, Unit], None]
 
-#: How long a worker may stay with one version while another one waits, in seconds.
-TURN_S = 5.0
 #: How long a read that should end may bring no byte before it is ended from outside, in seconds.
 PATIENCE_S = 0.5
 #: What a worker does that waits for work, for as long as that takes.
 IDLE = "idle"
-
-
-class Board:
-    """What all workers look at; ``lock`` guards it.
-
-    Attributes:
-        jobs: The versions on their way.
-        stopping: Whether everything ends.
-        paused: Whether nothing may be read.
-        stalls: How many reads were given up because no byte came.
-    """
-
-    def __init__(self, settings: PullSettings, clock: Clock) -> None:
-        self.settings = settings
-        self.clock = clock
-        self.limiter = Limiter(settings.bandwidth_bytes_per_s, clock)
-        self.lock = threading.Condition()
-        self.jobs: dict[Key, Job] = {}
-        self.stopping = False
-        self.paused = False
-        self.stalls = 0
-
-    def ready(self) -> list[Job]:
-        """Return the versions of which a unit may be taken now."""
-        now = self.clock.now()
-        return [job for job in self.jobs.values() if job.units and job.not_before <= now and not job.ending]
-
-    def somebody_waits(self) -> bool:
-        """Return whether a version that could go on has no worker."""
-        now = self.clock.now()
-        return any(
-            job.units and not job.active and job.not_before <= now and not job.ending for job in self.jobs.values()
-        )
 
 
 class PullWorker:
@@ -78,9 +40,10 @@ class PullWorker:
         self._board = board
         self._take = take
         self._carry_out = carry_out
+        self.last: Job | None = None
+        self.turn_began = 0.0
         self._job: Job | None = None
         self._source: Source | None = None
-        self._took_at = 0.0
         self._byte_at = 0.0
         self._stalled = False
 
@@ -161,8 +124,7 @@ class PullWorker:
             return True
         if job is None or not job.divisible:
             return False
-        turn_over = job.active > 1 or board.clock.now() - self._took_at >= TURN_S
-        return board.paused or (turn_over and board.somebody_waits())
+        return board.paused or board.turn_over(job, self.turn_began, others=job.active - 1)
 
     def _make_way(self) -> None:
         with self._board.lock:
@@ -170,9 +132,9 @@ class PullWorker:
                 raise LeaveError
 
     def _run(self) -> None:
-        while (task := self._take()) is not None:
+        while (task := self._take(self)) is not None:
             job, unit = task
-            self._job, self._took_at = job, self._board.clock.now()
+            self._job = job
             self.busy(f"working on {job.item.subject}")
             self._carry_out(self, job, unit)
             self._job = None

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import pytest
 from crc32c import crc32c
-from modelfleet import pull, pull_worker
+from modelfleet import pull, pull_board
 from modelfleet.adapters.files import FilesRepository
 from modelfleet.errors import SourceUnavailable
 from modelfleet.jobs import Fate
@@ -133,7 +133,7 @@ def test_a_short_model_does_not_wait_for_a_long_one(root, remote, store):
 
 
 def test_models_take_turns_when_there_are_more_of_them_than_workers(root, remote, store, monkeypatch):
-    monkeypatch.setattr(pull_worker, "TURN_S", 0.2)
+    monkeypatch.setattr(pull_board, "TURN_S", 0.2)
     for model in ("first", "second"):
         put(root, model, 1, weights=os.urandom(2 * MEBI))
         remote.pauses[model] = 0.04
@@ -317,3 +317,19 @@ def test_a_comparison_is_not_lost_when_its_source_fails(root, remote, store):
         (outcome,) = outcomes(pool, 1)
     assert outcome.fate is Fate.SAME
     assert store.scan()["digits"][1].complete
+
+
+def test_thousands_of_versions_are_begun_a_few_at_a_time(root, remote, store, monkeypatch):
+    monkeypatch.setattr(pull_board, "MOST_OPEN", 3)
+    for number in range(20):
+        put(root, f"m{number}", 1, weights=b"x" * number)
+    most = []
+    with pool_of(store, workers=2) as pool:
+        for number in range(20):
+            pool.add(item(remote, f"m{number}"), remote)
+        found = []
+        while len(found) < 20:
+            found += pool.collect(0.01)
+            most.append(len(store.staged()))
+    assert {outcome.fate for outcome in found} == {Fate.PULLED}
+    assert max(most) <= 3
