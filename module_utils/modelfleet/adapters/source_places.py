@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, Union
 
 from ..errors import InvalidInput, ModelfleetError, SourceNotFound
 from .source_numbers import number_of
@@ -28,6 +28,10 @@ class Version(Protocol):
         self, model: str, version: int, obj: RemoteObject, start: int = 0, length: int | None = None
     ) -> AbstractContextManager[Source]:
         """Return the content of one of its files; see ``Repository.open``."""
+
+
+#: What is at a source, by number, or why that cannot be told.
+Found = Union["Mapping[int, Version]", ModelfleetError]
 
 
 class Place(Protocol):

@@ -4,25 +4,22 @@ from __future__ import annotations
 
 import os
 import threading
-from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Callable
 from urllib.parse import unquote, urlsplit
 
 from ..errors import InvalidInput, ModelfleetError, SourceNotFound, SourceUnavailable
-from ..names import subject_of
 from .gcs import GcsStore
 from .http import HttpFile, HttpPlace
 from .s3 import S3Store, s3_transport
 from .source_files import DirectoryPlace
-from .source_keys import KeyedPlace
-from .source_numbers import number_at, offset
+from .source_keys import KeyedGroup, KeyedPlace
+from .source_views import Look, View, view
 from .surveys import PATIENCE_S, Question, Surveyor
 from .transport import Transport
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
     from contextlib import AbstractContextManager
 
     from ..locations import Location
@@ -30,8 +27,10 @@ if TYPE_CHECKING:
     from .access import Access
     from .object_store import KeyedStore
     from .repository import RemoteObject, Source
-    from .source_places import Place, Version
+    from .source_places import Found, Place, Version
 
+#: More models than this in one folder of a bucket are listed together.
+GROUP = 4
 _KINDS = "give gs://bucket/path, s3://bucket/path, https://host/file, file:///path or an absolute path"
 
 
@@ -49,8 +48,10 @@ class Sources:
         self._transport = Transport(access, clock=clock)
         self._stores: dict[str, KeyedStore] = {}
         self._lock = threading.Lock()
-        self._surveyor: Surveyor[Mapping[int, Version]] = Surveyor(patience_s)
+        self._surveyor = Surveyor(patience_s)
         self._seen: dict[str, Mapping[int, Version]] = {}
+        # Folders of which a listing did not pay, or was refused, with the number of models that were in it then.
+        self._crowded: dict[str, int] = {}
 
     def place(self, uri: str) -> Place:
         """Return what reads a source.
@@ -76,28 +77,59 @@ class Sources:
         A source that does not answer now, and did before, is what it was then.
         """
         looks: dict[str, Look] = {}
-        questions: dict[str, Question[Mapping[int, Version]]] = {}
         places: dict[str, Place] = {}
         for model, location in locations.items():
             try:
-                place = places[model] = self.place(location.uri)
+                places[model] = self.place(location.uri)
             except ModelfleetError as error:
                 looks[model] = Look("", None, error)
-            else:
-                questions[model] = Question(f"model {model}", place.host, partial(place.versions, model))
         seen: dict[str, Mapping[int, Version]] = {}
-        for model, found in self._surveyor.survey(questions).items():
+        for model, answer in self._ask(places).items():
             origin = places[model].origin
-            if isinstance(found, ModelfleetError):
-                before = self._seen.get(origin) if isinstance(found, SourceUnavailable) else None
-                looks[model] = Look(origin, before, found)
+            if isinstance(answer, ModelfleetError):
+                before = self._seen.get(origin) if isinstance(answer, SourceUnavailable) else None
+                look = looks[model] = Look(origin, before, answer)
             else:
-                looks[model] = Look(origin, found, None)
-            versions = looks[model].versions
-            if versions is not None:
-                seen[origin] = versions
+                look = looks[model] = Look(origin, answer, None)
+            if look.versions is not None:
+                seen[origin] = look.versions
         self._seen = seen
         return looks
+
+    def _ask(self, places: Mapping[str, Place]) -> dict[str, Found]:
+        """Return what is at each place; those that lie side by side in a bucket are asked about together."""
+        groups = self._groups(places)
+        together = {model for group in groups.values() for model in group.models}
+        questions = {model: _question(model, place) for model, place in places.items() if model not in together}
+        for folder, group in groups.items():
+            questions[folder] = Question(f"folder {folder}", group.host, group.versions)
+        answers: dict[str, Found] = {}
+        apart: list[str] = []
+        for name, answer in self._surveyor.survey(questions).items():
+            models = groups[name].models if name in groups else (name,)
+            if isinstance(answer, dict):
+                answers.update(answer)
+            elif name not in groups or isinstance(answer, SourceUnavailable):
+                answers.update(dict.fromkeys(models, answer))
+            else:
+                self._crowded[name] = len(models)
+                apart += models
+        for model, answer in self._surveyor.survey({model: _question(model, places[model]) for model in apart}).items():
+            answers.update(answer if isinstance(answer, dict) else {model: answer})
+        return answers
+
+    def _groups(self, places: Mapping[str, Place]) -> dict[str, KeyedGroup]:
+        """Return the groups that are worth one listing together, by folder."""
+        folders: dict[str, dict[str, KeyedPlace]] = {}
+        for model, place in places.items():
+            if isinstance(place, KeyedPlace):
+                folders.setdefault(f"{place.host}/{place.parent}", {})[model] = place
+        self._crowded = {folder: size for folder, size in self._crowded.items() if folder in folders}
+        return {
+            folder: KeyedGroup(inside)
+            for folder, inside in folders.items()
+            if len(inside) > max(GROUP, self._crowded.get(folder, 0))
+        }
 
     def close(self) -> None:
         """Close every connection that is not in use."""
@@ -111,54 +143,11 @@ class Sources:
         name = f"{scheme}://{bucket}"
         with self._lock:
             if name not in self._stores:
-                self._stores[name] = (
-                    GcsStore(bucket, self._access, self._transport)
-                    if scheme == "gs"
-                    else S3Store(bucket, self._access, s3_transport(self._access))
-                )
+                if scheme == "gs":
+                    self._stores[name] = GcsStore(bucket, self._access, self._transport)
+                else:
+                    self._stores[name] = S3Store(bucket, self._access, s3_transport(self._access))
             return self._stores[name]
-
-
-@dataclass(frozen=True)
-class Look:
-    """What the source of a model was seen to be.
-
-    Attributes:
-        origin: Its URI, as receipts have it; empty when it is none that can be read.
-        versions: What is there, by number; None when that is not known.
-        error: Why it could not be asked; None when it could.
-    """
-
-    origin: str
-    versions: Mapping[int, Version] | None
-    error: ModelfleetError | None
-
-
-@dataclass(frozen=True)
-class _View:
-    """A model as the node sees it: what of its source counts, under the node's numbers."""
-
-    look: Look
-    shift: int
-    numbers: tuple[int, ...]
-
-    def version(self, model: str, version: int) -> Version:
-        """Return a version by the node's number.
-
-        Raises:
-            ModelfleetError: the source could not be asked, or does not have it.
-        """
-        versions, number = self.look.versions, version - self.shift
-        if versions is not None and number in versions:
-            return versions[number]
-        if versions is None and self.look.error:
-            raise self.look.error
-        there = ", ".join(map(str, sorted(versions or ())))
-        raise SourceNotFound(
-            subject_of(model, version),
-            f"is version {number} of {self.look.origin}, which does not have it (versions there: {there})",
-            "publish it, or want another version",
-        )
 
 
 class SourcesRepository:
@@ -186,7 +175,7 @@ class SourcesRepository:
         self._stored = stored
         self._sources = sources
         self._uri = uri
-        self._views: dict[str, _View] = {}
+        self._views: dict[str, View] = {}
 
     @property
     def uri(self) -> str:
@@ -196,7 +185,7 @@ class SourcesRepository:
     @property
     def problems(self) -> dict[str, ModelfleetError]:
         """Why sources could not be asked when the models were listed last, by model."""
-        return {model: view.look.error for model, view in self._views.items() if view.look.error}
+        return {model: seen.look.error for model, seen in self._views.items() if seen.look.error}
 
     def origin(self, model: str, version: int) -> str:
         """Return the version's own URI; see ``Repository``."""
@@ -229,7 +218,7 @@ class SourcesRepository:
         """Return None: what is wanted is told by definitions; see ``Repository``."""
         return None
 
-    def _view(self, model: str) -> _View:
+    def _view(self, model: str) -> View:
         if not self._views:
             self.list_models()
         if model not in self._views:
@@ -237,23 +226,8 @@ class SourcesRepository:
         return self._views[model]
 
 
-def view(look: Look, wanted: Sequence[int], stored: Mapping[int, str]) -> _View:
-    """Return what of a source counts, under the node's numbers.
-
-    Args:
-        look: The source.
-        wanted: The only versions that count; empty where all do.
-        stored: Every number that is taken on disk, with the URI that this version came from.
-    """
-    numbers = tuple(wanted) or tuple(sorted(look.versions or ()))
-    if not numbers:
-        # Nothing is known of it but what is on disk; without that, a number is made up so that the reason is told.
-        numbers = tuple(sorted({number_at(look.origin, origin) for origin in stored.values()} - {0})) or (1,)
-    try:
-        shift = offset(look.origin, numbers, stored)
-    except InvalidInput as error:
-        look, shift, numbers = Look(look.origin, None, error), 0, (max(stored),)
-    return _View(look, shift, tuple(number + shift for number in numbers))
+def _question(model: str, place: Place) -> Question[dict[str, Found]]:
+    return Question(f"model {model}", place.host, lambda: {model: place.versions(model)})
 
 
 def _path(uri: str) -> Path | None:

@@ -53,7 +53,7 @@ class _Lane(Generic[_T]):
     closed: bool = False
 
 
-class Surveyor(Generic[_T]):
+class Surveyor:
     """Asks, and remembers which hosts still owe an answer to an earlier question; for one thread at a time."""
 
     def __init__(self, patience_s: float = PATIENCE_S) -> None:

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 from modelfleet.adapters import source_keys
+from modelfleet.adapters import sources as sources_module
 from modelfleet.adapters.access import Access
 from modelfleet.adapters.sources import Sources, SourcesRepository
 from modelfleet.errors import (
@@ -354,10 +355,81 @@ def test_a_source_that_is_far_more_than_a_model_is_refused(sources, bucket_shelf
     assert error.problem == f"has more than 3 objects at {bucket_shelf.top}"
 
 
-def test_many_models_of_one_bucket_need_one_request_each(sources, gcs_server):
-    bucket = gcs_server.bucket(f"shelf-{next(_numbers)}")
+class Counted:
+    """A bucket that counts how often it is listed, and how many keys that took."""
+
+    def __init__(self, store):
+        self.store, self.listings, self.keys = store, 0, 0
+        self.uri, self.open, self.close = store.uri, store.open, store.close
+
+    def list(self, prefix):
+        self.listings += 1
+        for entry in self.store.list(prefix):
+            self.keys += 1
+            yield entry
+
+
+def counted(sources, shelf):
+    sources.place(shelf.top)
+    store = sources._stores[shelf.top] = Counted(sources._stores[shelf.top])
+    return store
+
+
+def test_models_side_by_side_in_a_bucket_are_listed_together(sources, bucket_shelf, monkeypatch):
+    bucket_shelf.put_model("all/a/1", "all/a/02", "all/b", "all/c/1", "all/c/01", "all/d/7", "all/d", "all/a-hf/1")
+    bucket_shelf.put("all/z/", "all/z/1/", content=b"")
+    bucket_shelf.put("all/m.zip", "all/m.zip.bak", "all/n", "all/n.tar", "all/n.tar/1/saved_model.pb", "all/e/1/../x")
+    uris = {
+        name.replace(".", "_"): f"{bucket_shelf.top}/all/{name}"
+        for name in ["a", "b", "c", "d", "e", "m.zip", "n", "n.tar", "z", "none"]
+    }
+
+    def seen(found):
+        result = {}
+        for model, numbers in found.list_models().items():
+            for number in numbers:
+                try:
+                    result[model, number] = (found.origin(model, number), found.objects(model, number))
+                except ModelfleetError as error:
+                    result[model, number] = error.one_line()
+        return result
+
+    store = counted(sources, bucket_shelf)
+    together = seen(repository(sources, uris))
+    assert store.listings == 1
+    monkeypatch.setattr(sources_module, "GROUP", 100)
+    assert seen(repository(sources, uris)) == together
+    assert store.listings > len(uris)
+    assert [key for key, value in together.items() if isinstance(value, tuple)] == [
+        ("a", 1),
+        ("a", 2),
+        ("b", 1),
+        ("m_zip", 1),
+        ("n", 1),
+        ("n_tar", 1),
+    ]
+
+
+def test_a_folder_with_much_else_is_not_listed_as_a_whole_each_time(sources, bucket_shelf, monkeypatch):
+    monkeypatch.setattr(source_keys, "OTHER_OBJECTS", 3)
+    monkeypatch.setattr(source_keys, "OBJECTS_OF_MODEL", 1)
+    bucket_shelf.put(
+        *(f"all/{number}" for number in range(20)), *(f"all/m{number}/saved_model.pb" for number in range(6))
+    )
+    uris = {f"m{number}": f"{bucket_shelf.top}/all/m{number}" for number in range(6)}
+    store = counted(sources, bucket_shelf)
+    for listings, keys in ((7, 9 + 1 + 6), (13, 9 + 1 + 12)):
+        found = repository(sources, uris)
+        assert found.list_models() == dict.fromkeys(uris, (1,))
+        assert (found.problems, store.listings, store.keys) == ({}, listings, keys)
+
+
+def test_models_of_one_server_share_few_connections(sources, server):
+    uris = {f"m{number}": f"{server.url}/{number}.zip" for number in range(60)}
     for number in range(60):
-        bucket.put(f"models/m{number}/1/saved_model.pb", b"x")
-    found = repository(sources, {f"m{number}": f"{bucket.uri}/models/m{number}" for number in range(60)})
-    assert found.list_models() == {f"m{number}": (1,) for number in range(60)}
-    assert len(found.objects("m7", 1)) == 1
+        server.files[f"/{number}.zip"] = File(b"x" * (number + 1))
+    found = repository(sources, uris)
+    assert found.list_models() == dict.fromkeys(sorted(uris), (1,))
+    assert [found.objects(f"m{number}", 1)[0].size for number in range(60)] == list(range(1, 61))
+    assert (len(server.asked), server.count("HEAD")) == (60, 60)
+    assert server.connections <= 8
