@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 
 
@@ -19,3 +20,12 @@ class Location:
 
     uri: str = field(repr=False)
     versions: tuple[int, ...] = ()
+
+
+def shown(uri: str) -> str:
+    """Return the URI of a source as logs may have it: without user, password, query and hash, where it has such."""
+    scheme, separator, rest = uri.partition("://")
+    if not separator or scheme in {"gs", "s3", "file"}:
+        return uri
+    authority, slash, path = re.split("[?#]", rest, maxsplit=1)[0].partition("/")
+    return f"{scheme}://{authority.rpartition('@')[2]}{slash}{path}"

@@ -9,6 +9,7 @@ from urllib.parse import unquote, urlsplit
 from modelfleet import config_directory, manifest_source
 from modelfleet.adapters.opening import open_repository
 from modelfleet.following import FollowedDefinitions
+from modelfleet.locations import shown
 from modelfleet.pull_status import PullEvent
 from modelfleet.puller import Puller
 from modelfleet.store import Store
@@ -78,5 +79,5 @@ def _event(change: Change) -> PullEvent:
     details: dict[str, object] = {"action": change.action}
     if change.definition is not None:
         wanted = change.definition
-        details |= {"source": wanted.uri, "framework": wanted.framework, "memory": wanted.memory_bytes}
+        details |= {"source": shown(wanted.uri), "framework": wanted.framework, "memory": wanted.memory_bytes}
     return PullEvent("Sending event", change.model, details=details)

@@ -379,10 +379,8 @@ def test_models_side_by_side_in_a_bucket_are_listed_together(sources, bucket_she
     bucket_shelf.put_model("all/a/1", "all/a/02", "all/b", "all/c/1", "all/c/01", "all/d/7", "all/d", "all/a-hf/1")
     bucket_shelf.put("all/z/", "all/z/1/", content=b"")
     bucket_shelf.put("all/m.zip", "all/m.zip.bak", "all/n", "all/n.tar", "all/n.tar/1/saved_model.pb", "all/e/1/../x")
-    uris = {
-        name.replace(".", "_"): f"{bucket_shelf.top}/all/{name}"
-        for name in ["a", "b", "c", "d", "e", "m.zip", "n", "n.tar", "z", "none"]
-    }
+    names = ["a", "b", "c", "d", "e", "m.zip", "n", "n.tar", "z", "none"]
+    uris = {name.replace(".", "_"): f"{bucket_shelf.top}/all/{name}" for name in names}
 
     def seen(found):
         result = {}
