@@ -60,17 +60,27 @@ class Service:
                 raise TimeoutError(f"the puller is not ready: {found}")
             time.sleep(LOOK_S)
 
-    def look(self, timeout_s: float = 60.0) -> float:
-        """Let it look at everything anew; return how long that took in seconds."""
+    def look(self, rest_s: float = LOOK_S, timeout_s: float = 60.0) -> float:
+        """Let it look at everything anew; return how long that took in seconds.
+
+        Args:
+            rest_s: How long it is left alone before it is asked whether it is done: its answer costs it time.
+            timeout_s: How long it may take.
+
+        Raises:
+            TimeoutError: it takes longer.
+        """
         passes = self.ask("/status")["passes"]
         self.ask("/sync", post=True)
         deadline = time.monotonic() + timeout_s
-        while (status := self.ask("/status"))["passes"] == passes:
+        while True:
+            time.sleep(rest_s)
+            status = self.ask("/status")
+            if status["passes"] > passes:
+                took: float = status["last_pass_s"]
+                return took
             if time.monotonic() > deadline:
                 raise TimeoutError("the puller does not look")
-            time.sleep(LOOK_S)
-        took: float = status["last_pass_s"]
-        return took
 
     @property
     def cpu_s(self) -> float:
@@ -108,7 +118,7 @@ def service(repository: str, store: Path, endpoint: str, port: int) -> Iterator[
         endpoint: The emulator.
         port: Where it listens.
     """
-    command = [sys.executable, "-m", "modelfleet_services.cli", "puller", "--repository", repository]
+    command = [sys.executable, "-m", "modelfleet_services", "puller", "--repository", repository]
     command += ["--model-dir", str(store), "--node", "node", "--port", str(port), "--app-dir", f"{store}.app"]
     with Path(f"{store}.log").open("wb") as log:
         process = subprocess.Popen(  # noqa: S603  (the project's own program)
