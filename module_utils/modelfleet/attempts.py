@@ -33,16 +33,18 @@ class Failure:
 class Attempts:
     """The failures of all versions."""
 
-    def __init__(self, backoff: Backoff) -> None:
+    def __init__(self, backoff: Backoff, retries: int) -> None:
         self._backoff = backoff
+        self._retries = retries
         self._failures: dict[Key, Failure] = {}
 
     def failed(self, key: Key, error: ModelfleetError, source: str, now: float) -> Failure:
-        """Remember a failure; what only a person can mend is tried again at the longest pace."""
+        """Remember a failure; what failed often, or only a person can mend, is tried again at the longest pace."""
         earlier = self._failures.get(key)
         count = earlier.count + 1 if earlier and earlier.source == source else 1
         asked = error.retry_after_s if isinstance(error, SourceUnavailable) else 0.0
-        wait = self._backoff.wait_s(count, asked) if error.retryable else self._backoff.limit_s
+        hopeful = error.retryable and count <= self._retries
+        wait = self._backoff.wait_s(count, asked) if hopeful else max(self._backoff.limit_s, asked)
         self._failures[key] = Failure(error, count, now + wait, source)
         return self._failures[key]
 

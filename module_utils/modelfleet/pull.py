@@ -173,7 +173,7 @@ class _Run:
         self._settings = settings
         self._pool = pool
         self._log = log
-        self._attempts = Attempts(settings.backoff)
+        self._attempts = Attempts(settings.backoff, settings.retries)
         self._pulled: dict[Key, Pulled] = {}
         self._refused: dict[Key, Refusal] = {}
         self._busy: set[Key] = set()

@@ -20,7 +20,8 @@ class PullSettings:
         stall_s: How long a read may bring no byte before it is given up and tried again, in seconds.
         first_retry_s: The longest wait after a first failure, in seconds; waits double.
         max_retry_s: The longest wait of all, in seconds; as long, a version that always arrived damaged stays aside.
-        retries: How often a version is tried again by a pull that has an end.
+        retries: How often a version is tried again before it counts as refused: a pull that has an end gives it up, one
+            that has none goes on at the longest pace.
         require_digest: Whether a version without ``digests.json`` is refused.
         memory_bytes: What the models of a node may announce to need; 0 means no check.
     """

@@ -93,7 +93,7 @@ class Puller:
         self._clock = clock or Clock()
         self._pool = Pool(store, settings, log, clock)
         self._scrub = Scrub(store, settings.scrub_s, settings.scrub_bytes_per_s, self._damaged)
-        self._attempts = Attempts(settings.backoff)
+        self._attempts = Attempts(settings.backoff, settings.retries)
         self._lock = threading.Lock()
         self._wake = threading.Event()
         self._sync = True

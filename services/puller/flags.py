@@ -118,6 +118,13 @@ FLAGS: Mapping[str, Sequence[Flag]] = {
             default=f"{_USUAL.stall_s:g}",
         ),
         Flag(
+            name="--num-retries",
+            metavar="N",
+            meaning="retries after which a version counts as refused; from then on it is tried at the longest pause",
+            read=arguments.whole(0, 1000),
+            default=str(_USUAL.retries),
+        ),
+        Flag(
             name="--first-retry-seconds",
             metavar="S",
             meaning="pause after a failure; it doubles with each further one",

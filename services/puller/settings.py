@@ -178,6 +178,7 @@ def _puller(found: Mapping[str, Any]) -> PullerSettings:
         watch_s=found["watch_seconds"],
         stall_s=found["stall_seconds"],
         bandwidth_bytes_per_s=found["bandwidth"],
+        retries=found["num_retries"],
         first_retry_s=found["first_retry_seconds"],
         max_retry_s=found["max_retry_seconds"],
         require_digest=found["require_digest"],

@@ -64,6 +64,7 @@ def test_every_setting_of_the_engine_and_of_the_way_to_repositories_can_be_chose
     options = read(
         *("--num-workers=7", "--headroom=2Gi", "--bandwidth=1M", "--memory-budget=3Gi", "--require-digest"),
         *("--resync-seconds=5", "--watch-seconds=2", "--stall-seconds=9", "--first-retry-seconds=3"),
+        *("--num-retries=6",),
         *("--max-retry-seconds=33", "--scrub-seconds=44", "--scrub-bandwidth=5"),
         *("--s3-endpoint=http://s3", "--s3-region=eu-1", "--s3-path-style=no", "--gcs-endpoint=http://gcs"),
         *("--anonymous", "--credentials-file=/c", "--ca-bundle=/ca", "--proxy=http://proxy:3128"),
@@ -78,6 +79,7 @@ def test_every_setting_of_the_engine_and_of_the_way_to_repositories_can_be_chose
         resync_s=5,
         watch_s=2,
         stall_s=9,
+        retries=6,
         first_retry_s=3,
         max_retry_s=33,
         scrub_s=44,
