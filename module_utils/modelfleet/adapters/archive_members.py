@@ -7,7 +7,7 @@ import re
 import unicodedata
 from typing import TYPE_CHECKING, Callable, NoReturn
 
-from ..errors import InvalidInput, NoSpace, SourceIncomplete
+from ..errors import DigestMismatch, InvalidInput, NoSpace, SourceIncomplete
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -154,13 +154,22 @@ class Writer:
                 stream.write(data)
                 self._check()
         if count != size:
-            raise damaged(self._subject, f"{path} has {count} bytes instead of {size}")
+            raise unreadable(self._subject, f"{path} has {count} bytes instead of {size}")
 
 
-def damaged(subject: str, words: str) -> SourceIncomplete:
-    """Return the error for an archive that cannot be read, with the words of what reads it."""
+def unreadable(subject: str, words: str) -> SourceIncomplete:
+    """Return the error for what is no archive, or not all of one, with the words of what reads it."""
     return SourceIncomplete(
         subject,
         f"its archive cannot be unpacked ({words})",
         "look whether the address leads to the archive, and publish it again",
+    )
+
+
+def damaged(subject: str, words: str) -> DigestMismatch:
+    """Return the error for an archive whose own checksums do not fit what arrived."""
+    return DigestMismatch(
+        subject,
+        f"its archive arrived damaged ({words})",
+        "it is pulled again; publish it again when that does not help",
     )

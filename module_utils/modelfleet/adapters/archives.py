@@ -45,7 +45,7 @@ def unpack(  # noqa: PLR0913  (an archive, a place, and what bounds the way from
     Args:
         archive: The file.
         kind: What ``archive_kind`` says of it.
-        into: An empty directory. It is empty again after an error.
+        into: A directory. What it holds is removed first; it is empty after an error.
         limit_bytes: How much the files may take together.
         check: Called after every mebibyte and for every file; what it raises ends the work.
         subject: What messages call the version; empty means the archive's name.
@@ -53,18 +53,19 @@ def unpack(  # noqa: PLR0913  (an archive, a place, and what bounds the way from
     Raises:
         InvalidInput: a member leads elsewhere, is no plain file, or collides with another; or there are several
             SavedModels.
-        SourceIncomplete: the archive is damaged or cut off, or of another kind.
+        SourceIncomplete: the archive is cut off or meddled with, or it is none of that kind.
+        DigestMismatch: its own checksums do not fit: it may have been damaged on its way.
         NoSpace: the files take more than ``limit_bytes``.
         OSError: the archive cannot be read, or the directory cannot be written.
     """
     subject = subject or archive.name
+    _clear(into)
     try:
         with archive.open("rb", buffering=0) as raw:
             _UNPACK[kind](raw, Writer(into, limit_bytes, check, subject), subject)
         _lift(into, subject)
     except BaseException:
-        for entry in list(into.iterdir()):
-            _remove(entry)
+        _clear(into)
         raise
 
 
@@ -98,6 +99,11 @@ def _lift(top: Path, subject: str) -> None:
     for entry in list(inner.iterdir()):
         entry.rename(top / entry.name)
     inner.rmdir()
+
+
+def _clear(folder: Path) -> None:
+    for entry in list(folder.iterdir()):
+        _remove(entry)
 
 
 def _remove(entry: Path) -> None:

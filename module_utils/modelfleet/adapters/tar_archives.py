@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import IO, TYPE_CHECKING, cast
 
-from .archive_members import PIECE, Members, damaged
+from .archive_members import PIECE, Members, damaged, unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 #: How much padding may follow the end, in bytes; what packs archives writes 10 KiB at most.
 PADDING_LIMIT = 16 << 20
 _GZIP = b"\x1f\x8b"
-#: What the libraries raise for archives that are damaged or made to hurt.
-_DAMAGE = (EOFError, RuntimeError, ValueError, gzip.BadGzipFile, tarfile.TarError, zlib.error)
+#: What the libraries raise for archives that are cut off or made to hurt.
+_UNREADABLE = (EOFError, RuntimeError, ValueError, tarfile.TarError)
 _FILES = {tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.CONTTYPE}
 #: Headers that say more about the next member, such as its long name.
 _EXTENSIONS = {
@@ -38,7 +38,8 @@ def untar(raw: io.RawIOBase, writer: Writer, subject: str) -> None:
 
     Raises:
         InvalidInput: a member is not acceptable.
-        SourceIncomplete: the archive is damaged or cut off.
+        SourceIncomplete: it is no archive, or not all of one.
+        DigestMismatch: the checksum of its compression does not fit.
         NoSpace: the files take more than may be written.
     """
     with ExitStack() as held:
@@ -54,7 +55,7 @@ def untar(raw: io.RawIOBase, writer: Writer, subject: str) -> None:
         while count := len(_read(plain, subject, PIECE)):
             padding += count
             if padding > PADDING_LIMIT:
-                raise damaged(subject, "it goes on after its end")
+                raise unreadable(subject, "it goes on after its end")
 
 
 def _take_members(opened: tarfile.TarFile, writer: Writer, subject: str) -> None:
@@ -74,7 +75,7 @@ def _take_members(opened: tarfile.TarFile, writer: Writer, subject: str) -> None
         with _reading(subject):
             member = opened.extractfile(entry)
         if member is None or entry.size < 0:
-            raise damaged(subject, f"{path} has no content")
+            raise unreadable(subject, f"{path} has no content")
         with member:
             writer.file(path, entry.size, partial(_read, member, subject))
 
@@ -118,5 +119,7 @@ def _reading(subject: str) -> Iterator[None]:
         yield
     except _NoPlainFile as error:
         Members(subject).refuse(str(error), "which is no plain file")
-    except _DAMAGE as error:
-        raise damaged(subject, str(error) or type(error).__name__) from error
+    except (gzip.BadGzipFile, zlib.error) as error:
+        raise damaged(subject, str(error)) from error
+    except _UNREADABLE as error:
+        raise unreadable(subject, str(error) or type(error).__name__) from error

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import IO, TYPE_CHECKING, cast
 
-from .archive_members import Members, damaged
+from .archive_members import Members, damaged, unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,7 +30,8 @@ def unzip(raw: io.RawIOBase, writer: Writer, subject: str) -> None:
 
     Raises:
         InvalidInput: a member is not acceptable.
-        SourceIncomplete: the archive is damaged.
+        SourceIncomplete: it is no archive, or not all of one.
+        DigestMismatch: a checksum in it does not fit.
         NoSpace: the files take more than may be written.
     """
     with _reading(subject):
@@ -42,7 +43,7 @@ def unzip(raw: io.RawIOBase, writer: Writer, subject: str) -> None:
             _check(entry, members)
         paths = [members.add(entry.filename, folder=_is_folder(entry)) for entry in entries]
         if sum(entry.compress_size for entry in entries) > raw.seek(0, os.SEEK_END):
-            raise damaged(subject, "its members overlap")
+            raise unreadable(subject, "its members overlap")
         writer.reserve(sum(entry.file_size for entry in entries))
         for entry, path in zip(entries, paths):
             if _is_folder(entry):
@@ -116,4 +117,7 @@ def _reading(subject: str) -> Iterator[None]:
     try:
         yield
     except _DAMAGE as error:
-        raise damaged(subject, str(error) or type(error).__name__) from error
+        words = str(error) or type(error).__name__
+        if isinstance(error, zlib.error) or "CRC" in words:
+            raise damaged(subject, words) from error
+        raise unreadable(subject, words) from error

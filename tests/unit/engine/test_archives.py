@@ -13,7 +13,7 @@ import zlib
 import pytest
 from modelfleet.adapters import archive_members, zip_archives
 from modelfleet.adapters.archives import archive_kind, unpack
-from modelfleet.errors import InvalidInput, NoSpace, SourceIncomplete
+from modelfleet.errors import DigestMismatch, InvalidInput, NoSpace, SourceIncomplete
 
 ROOM = 1 << 30
 MODEL = {"saved_model.pb": b"graph", "variables/variables.index": b"i" * 3_000_000, "assets/empty": b""}
@@ -321,7 +321,7 @@ def test_a_member_that_unpacks_to_more_than_it_says_is_damaged(place):
     data = bytearray(zip_of([("saved_model.pb", bytes(1000))]))
     for offset in (22, data.index(b"PK\1\2") + 24):
         data[offset : offset + 4] = struct.pack("<I", 10)
-    with pytest.raises(SourceIncomplete, match="Bad CRC-32"):
+    with pytest.raises(DigestMismatch, match="Bad CRC-32"):
         unpacked(place, "zip", bytes(data))
 
 
@@ -369,14 +369,30 @@ def test_a_tar_archive_that_ends_between_two_members_is_incomplete(place):
 def test_damage_that_only_the_checksum_of_gzip_tells_is_found(place, place_of_damage):
     data = bytearray(gzip.compress(tar_of([("saved_model.pb", os.urandom(20_000))]), 0))
     data[place_of_damage] ^= 1
-    with pytest.raises(SourceIncomplete, match="cannot be unpacked"):
+    with pytest.raises(DigestMismatch, match="model m version 1: its archive arrived damaged"):
         unpacked(place, "tar", bytes(data))
+
+
+def test_damage_of_compressed_bytes_is_found(place):
+    text = os.urandom(5000).hex().encode()
+    for kind, data in (("zip", zip_of([("a", text)])), ("tar", gzip.compress(tar_of([("a", text)])))):
+        broken = bytearray(data)
+        broken[1000:1500] = b"\xff" * 500
+        with pytest.raises(DigestMismatch, match="it is pulled again"):
+            unpacked(place, kind, bytes(broken))
+
+
+def test_what_an_earlier_attempt_left_is_removed(place):
+    (place / "version" / "old" / "deep").mkdir(parents=True)
+    (place / "version" / "old" / "deep" / "file").write_bytes(b"x")
+    (place / "version" / "saved_model.pb").write_bytes(b"half")
+    assert unpacked(place, "zip", zip_of(MODEL.items())) == MODEL
 
 
 def test_damage_that_only_the_checksum_of_zip_tells_is_found(place):
     data = bytearray(zip_of([("saved_model.pb", os.urandom(20_000))], zipfile.ZIP_STORED))
     data[5000] ^= 1
-    with pytest.raises(SourceIncomplete, match="Bad CRC-32"):
+    with pytest.raises(DigestMismatch, match="Bad CRC-32"):
         unpacked(place, "zip", bytes(data))
 
 
