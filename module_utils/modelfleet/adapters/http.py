@@ -65,6 +65,8 @@ class HttpFile:
         if parts.fragment and not stated:
             raise InvalidInput(f"source {shown(url)}", "has a '#' with an unknown meaning", "write #sha256=<hex>")
         self._content = f"sha256:{stated[1].lower()}" if stated else ""
+        # Who corrects the hash wants the file to be looked at anew.
+        self._mark = f"#{self._content}" if stated else ""
         login, _, self.host = parts.netloc.rpartition("@")
         self._authorization = f"Basic {base64.b64encode(unquote(login).encode()).decode()}" if login else ""
         self._url = urlunsplit((parts.scheme, self.host, parts.path or "/", parts.query, ""))
@@ -73,8 +75,7 @@ class HttpFile:
         self.origin = shown(url)
         if parts.query:
             self.origin += f"?{hashlib.sha256(parts.query.encode()).hexdigest()[:16]}"
-        if self._content:
-            self.origin += f"#{self._content}"
+        self.origin += self._mark
 
     def look(self, subject: str) -> RemoteObject:
         """Return the file as it is now.
@@ -103,7 +104,7 @@ class HttpFile:
         return RemoteObject(
             path=name,
             size=seen.size,
-            generation=seen.generation or f"{seen.size} bytes",
+            generation=self._generation(seen, seen.size),
             crc32c=seen.crc32c,
             content=self._content or seen.content,
             divisible=seen.parts and seen.exact,
@@ -119,13 +120,32 @@ class HttpFile:
             SourceForbidden: it may not be read.
             SourceUnavailable: the server does not answer, or not properly.
         """
-        pinned = {"If-Match": obj.generation} if obj.generation.startswith('"') else {}
+        tag = obj.generation[: len(obj.generation) - len(self._mark)]
+        pinned = {"If-Match": tag} if tag.startswith('"') else {}
         request = Request(subject, self._url, headers=pinned, signer=self._signed, redirects=REDIRECTS)
-        accept = partial(_check_same, obj, subject)
+        accept = partial(self._check_same, obj, subject)
         with self._transport.stream(request, start, length, accept, obj.size) as body:
             yield body
         _, seen = self._ask(subject)
-        if not _same(obj, seen):
+        if not self._same(obj, seen):
+            raise _changed(subject)
+
+    def _generation(self, seen: Identity, size: int) -> str:
+        return (seen.generation or f"{size} bytes") + self._mark
+
+    def _same(self, obj: RemoteObject, seen: Identity) -> bool:
+        return obj.generation == self._generation(seen, obj.size) and seen.size in {None, obj.size}
+
+    def _check_same(self, obj: RemoteObject, subject: str, body: Body) -> None:
+        """Check that an answer is about the content that was listed.
+
+        Raises:
+            SourceChanged: it is not.
+            SourceIncomplete: it is sent in another encoding.
+        """
+        seen = identity(body.status, body.headers)
+        _check_encoding(seen, obj.archive, subject)
+        if not self._same(obj, seen):
             raise _changed(subject)
 
     def _ask(self, subject: str) -> tuple[Mapping[str, str], Identity]:
@@ -175,24 +195,6 @@ class _HttpVersion:
         self, model: str, version: int, obj: RemoteObject, start: int = 0, length: int | None = None
     ) -> AbstractContextManager[Source]:
         return self._file.open(obj, start, length, f"{subject_of(model, version)}: {obj.path}")
-
-
-def _check_same(obj: RemoteObject, subject: str, body: Body) -> None:
-    """Check that an answer is about the content that was listed.
-
-    Raises:
-        SourceChanged: it is not.
-        SourceIncomplete: it is sent in another encoding.
-    """
-    seen = identity(body.status, body.headers)
-    _check_encoding(seen, obj.archive, subject)
-    if not _same(obj, seen):
-        raise _changed(subject)
-
-
-def _same(obj: RemoteObject, seen: Identity) -> bool:
-    generation = seen.generation or f"{obj.size} bytes"
-    return obj.generation == generation and seen.size in {None, obj.size}
 
 
 def _check_encoding(seen: Identity, kind: str, subject: str) -> None:

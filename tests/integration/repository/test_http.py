@@ -10,6 +10,7 @@ import threading
 import pytest
 from modelfleet.adapters.access import Access
 from modelfleet.adapters.http import HttpFile
+from modelfleet.adapters.opening import open_repository
 from modelfleet.adapters.transport import Transport
 from modelfleet.errors import (
     InvalidInput,
@@ -247,7 +248,13 @@ def test_the_hash_of_a_part_is_not_taken_for_that_of_the_file(server, transport)
 def test_the_hash_of_the_url_counts_before_all_others(server, transport):
     server.files["/m.zip"] = File(DATA, headers={"Content-MD5": b64(MD5.digest())})
     file = HttpFile(f"{server.url}/m.zip#sha256={SHA.hexdigest().upper()}", transport)
-    assert file.look(SUBJECT).content == f"sha256:{SHA.hexdigest()}"
+    obj = file.look(SUBJECT)
+    assert obj.content == f"sha256:{SHA.hexdigest()}"
+    assert content(file, obj, 7, 5) == DATA[7:12]
+    other = HttpFile(f"{server.url}/m.zip#sha256={'0' * 64}", transport)
+    assert other.look(SUBJECT).generation != obj.generation
+    with pytest.raises(SourceChanged):
+        content(other, obj)
 
 
 @pytest.mark.parametrize(
@@ -324,3 +331,10 @@ def test_a_server_that_does_not_answer_is_broken_off(server, transport):
             source.readinto(memoryview(bytearray(10)))
         timer.join()
         hang.set()
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_an_http_server_is_no_repository_as_a_whole(scheme):
+    with pytest.raises(InvalidInput, match="no listing of models; define each model with a URL of its own") as error:
+        open_repository(f"{scheme}://me:s3cret@host/models?key=s3cret")
+    assert "s3cret" not in error.value.one_line()
