@@ -11,11 +11,9 @@ from __future__ import annotations
 
 import os
 import platform
-import shutil
 import sys
 import tempfile
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
@@ -24,10 +22,10 @@ from modelfleet import manifest_source
 from modelfleet.adapters.access import Access
 from modelfleet.adapters.opening import open_repository
 from modelfleet.pull import converge
-from modelfleet.receipts import Receipt
 from modelfleet.store import Store
 from pull.corpus import lay, put
 from pull.emulator import emulator, free_port
+from pull.filling import fill
 from pull.measured import measure
 from pull.service import Service, service
 
@@ -62,23 +60,13 @@ def main() -> None:
             print(
                 f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}, {REPEATS} repeats"
             )
-            _fill(root / "models", store, url)
+            fill(root / "models", store, url)
             print("| a look that finds nothing to do | wall, s | CPU, s | requests |\n|---|---|---|---|")
             requests = _requests(url, store)
             runs = [measure(pull, environment) for _ in range(REPEATS + 1)][1:]
             wall, cpu = median(run.wall_s for run in runs), median(run.cpu_s for run in runs)
             print(f"| a process of its own, with its start | {wall:.2f} | {cpu:.2f} | {requests} |")
             _running(url, store, requests)
-
-
-def _fill(bucket: Path, root: Path, url: str) -> None:
-    shutil.copytree(bucket, root, ignore=shutil.ignore_patterns("*.json"))
-    repository, store = open_repository("gs://models", Access(gcs_endpoint=url)), Store(root)
-    at = datetime.now(UTC).isoformat(timespec="seconds")
-    for model, versions in repository.list_models().items():
-        for version in map(int, versions):
-            objects = repository.objects(model, version)
-            store.certify(model, version, Receipt(repository.origin(model, version), objects, at))
 
 
 def _running(url: str, store: Path, requests: int) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from pull.corpus import MIB, lay
 from pull.emulator import emulator, free_port
+from pull.filling import fill
 from pull.service import Service, service
 
 MODELS, PULLS = 1000, 200
@@ -35,28 +36,30 @@ def main() -> None:
     print("| the puller's service | resident, MB | most so far, MB | threads | open files |\n|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as folder:
         root, store, ready = Path(folder) / "buckets", Path(folder) / "store", Path(folder) / "ready"
-        (root / "models").mkdir(parents=True)
         lay(ready / "large" / "1", LARGE, sparse=True)
         for number in range(MODELS):
-            lay(ready / f"model-{number:04}" / "1", SMALL)
+            lay(root / "models" / f"model-{number:04}" / "1", SMALL)
         for number in range(PULLS):
             lay(ready / f"more-{number:04}" / "1", SMALL)
-        with emulator(root) as url, service("gs://models", store, url, free_port()) as puller:
-            puller.wait_until_ready(30)
-            _tell("idle, no model", puller)
-            _bring(puller, ready, root, [f"model-{number:04}" for number in range(MODELS)])
-            _tell(f"idle, {MODELS:,} models", puller)
-            began = time.monotonic()
-            _bring(puller, ready, root, ["large"])
-            _tell(f"after a pull of 4 GiB in {time.monotonic() - began:.0f} s", puller)
-            for number in range(PULLS):
-                _bring(puller, ready, root, [f"more-{number:04}"])
-            _tell(f"after {PULLS} more pulls", puller)
+        with emulator(root) as url:
+            fill(root / "models", store, url)
+            with service("gs://models", store, url, free_port()) as puller:
+                _measure(puller, ready, root)
 
 
-def _bring(puller: Service, ready: Path, root: Path, models: list[str]) -> None:
-    for model in models:
-        (ready / model).rename(root / "models" / model)
+def _measure(puller: Service, ready: Path, root: Path) -> None:
+    puller.wait_until_ready(60)
+    _tell(f"idle, {MODELS:,} models", puller)
+    began = time.monotonic()
+    _bring(puller, ready, root, "large")
+    _tell(f"after a pull of 4 GiB in {time.monotonic() - began:.0f} s", puller)
+    for number in range(PULLS):
+        _bring(puller, ready, root, f"more-{number:04}")
+    _tell(f"after {PULLS} more pulls", puller)
+
+
+def _bring(puller: Service, ready: Path, root: Path, model: str) -> None:
+    (ready / model).rename(root / "models" / model)
     puller.look()
     puller.wait_until_ready(300)
 
