@@ -119,18 +119,14 @@ from pathlib import Path
 
 from ..module_utils.modelfleet import convergence, models_config
 from ..module_utils.modelfleet.convergence import Configure, Freeze
-from ..module_utils.modelfleet_module import (
+from ..module_utils.modelfleet_module import STORE_SPEC, Params, Result, Spec, run_module
+from ..module_utils.modelfleet_node_module import (
     DESIRED_SPEC,
     GUARD_SPEC,
     PENDING_SPEC,
     SERVING_SPEC,
-    STORE_SPEC,
-    Params,
-    Result,
-    Spec,
     look,
     node_of,
-    run_module,
     store_lock,
 )
 

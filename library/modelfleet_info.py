@@ -123,18 +123,8 @@ ok:
 
 from ..module_utils.modelfleet import models_config, report
 from ..module_utils.modelfleet.manifest import Desired, DesiredModel
-from ..module_utils.modelfleet_module import (
-    PENDING_SPEC,
-    SERVING_SPEC,
-    STORE_SPEC,
-    TABLE_SPEC,
-    Params,
-    Result,
-    Spec,
-    look,
-    node_of,
-    run_module,
-)
+from ..module_utils.modelfleet_module import STORE_SPEC, Params, Result, Spec, run_module
+from ..module_utils.modelfleet_node_module import PENDING_SPEC, SERVING_SPEC, TABLE_SPEC, look, node_of
 
 
 def argument_spec() -> Spec:

@@ -114,7 +114,8 @@ latency_ms:
 from ..module_utils.modelfleet.adapters.tfserving import TFServing
 from ..module_utils.modelfleet.errors import MissingDependency, ServerUnreachable
 from ..module_utils.modelfleet.probe import Expectation, verify
-from ..module_utils.modelfleet_module import SERVING_SPEC, Params, Result, Spec, run_module
+from ..module_utils.modelfleet_module import Params, Result, Spec, run_module
+from ..module_utils.modelfleet_node_module import SERVING_SPEC
 
 
 def argument_spec() -> Spec:

@@ -117,18 +117,14 @@ freed_bytes:
 from ..module_utils.modelfleet import convergence
 from ..module_utils.modelfleet.node import prune
 from ..module_utils.modelfleet.rehearsal import rehearse
-from ..module_utils.modelfleet_module import (
+from ..module_utils.modelfleet_module import STORE_SPEC, Params, Result, Spec, run_module
+from ..module_utils.modelfleet_node_module import (
     DESIRED_SPEC,
     GUARD_SPEC,
     PENDING_SPEC,
     SERVING_SPEC,
-    STORE_SPEC,
-    Params,
-    Result,
-    Spec,
     look,
     node_of,
-    run_module,
     store_lock,
 )
 

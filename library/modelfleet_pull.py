@@ -260,9 +260,7 @@ from ..module_utils.modelfleet import manifest_source, pull
 from ..module_utils.modelfleet.adapters.access import Access
 from ..module_utils.modelfleet.adapters.opening import open_repository
 from ..module_utils.modelfleet.adapters.puller_client import PullerClient
-from ..module_utils.modelfleet.adapters.sources import Sources, SourcesRepository
 from ..module_utils.modelfleet.errors import ServerUnreachable
-from ..module_utils.modelfleet.following import FollowedDefinitions
 from ..module_utils.modelfleet.names import subject_of
 from ..module_utils.modelfleet.pull_asking import Brought, bring, progress_line
 from ..module_utils.modelfleet.pull_settings import PullSettings
@@ -361,6 +359,10 @@ def _source(params: Params, store: Store) -> Iterator[tuple[Manifest, Repository
     # What is not said is left to the environment.
     access = Access(**{name: value for name, value in params["access"].items() if value is not None})
     if params["config_dir"]:
+        # Brings every kind of source along; Ansible compiles it anew on each run.
+        from ..module_utils.modelfleet.adapters.sources import Sources, SourcesRepository  # noqa: PLC0415
+        from ..module_utils.modelfleet.following import FollowedDefinitions  # noqa: PLC0415
+
         found = FollowedDefinitions(Path(params["config_dir"]), lambda _change: None).look()
         with closing(Sources(access)) as sources:
             yield found, SourcesRepository(found.locations, store.origins, sources, params["config_dir"])

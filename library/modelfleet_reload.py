@@ -181,21 +181,17 @@ lingering:
 from ..module_utils.modelfleet import convergence, models_config, report
 from ..module_utils.modelfleet.node import converge
 from ..module_utils.modelfleet.rehearsal import rehearse
-from ..module_utils.modelfleet_module import (
+from ..module_utils.modelfleet_module import STORE_SPEC, Params, Result, Spec, run_module
+from ..module_utils.modelfleet_node_module import (
     DESIRED_SPEC,
     GUARD_SPEC,
     PENDING_SPEC,
     SERVING_SPEC,
-    STORE_SPEC,
     TABLE_SPEC,
-    Params,
-    Result,
-    Spec,
     desired_of,
     limits_of,
     look,
     node_of,
-    run_module,
     store_lock,
 )
 

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from .adapters.supervisord import Listener
 
 POLL_S = 0.1
+#: How long others may hold a port: a program that lost its supervisor is still ending.
+PORT_PATIENCE_S = 2.0
 #: Permissions of a new file for which nobody wants others.
 DEFAULT_MODE = 0o644
 #: Lines of a program's log that a failure shows.
@@ -117,16 +119,11 @@ class Supervision:
         return wanted
 
     def _require_ports(self, programs: Sequence[Program], running: Mapping[str, ProcessInfo]) -> None:
-        for program in programs:
-            info = running.get(program.name)
-            for port in program.ports:
-                for other in listeners(port.number):
-                    if not _belongs_to(other, info):
-                        raise InvalidInput(
-                            f"port {port.number}",
-                            f"is in use by {other}, {program.name} needs it",
-                            f"stop that program or set {port.variable} to a free port",
-                        )
+        deadline = Deadline(PORT_PATIENCE_S, self._clock)
+        while refusal := _taken_port(programs, running):
+            if deadline.expired:
+                raise refusal
+            deadline.pause(POLL_S)
 
     def _start_idle(self, programs: Sequence[Program]) -> list[str]:
         """Start what a person stopped; the supervisor itself only brings back what ended."""
@@ -182,6 +179,21 @@ def _coming_up(processes: Mapping[str, ProcessInfo], program: Program) -> bool:
 def _belongs_to(listener: Listener, info: ProcessInfo | None) -> bool:
     """Whether a listener is the program: the supervisor makes each program the head of a process group."""
     return info is not None and info.pid != 0 and info.pid in {listener.pid, listener.group}
+
+
+def _taken_port(programs: Sequence[Program], running: Mapping[str, ProcessInfo]) -> InvalidInput | None:
+    """Return why a program cannot have its port; None when every one can."""
+    for program in programs:
+        info = running.get(program.name)
+        for port in program.ports:
+            for other in listeners(port.number):
+                if not _belongs_to(other, info):
+                    return InvalidInput(
+                        f"port {port.number}",
+                        f"is in use by {other}, {program.name} needs it",
+                        f"stop that program or set {port.variable} to a free port",
+                    )
+    return None
 
 
 def _complaints(program: Program, info: ProcessInfo | None) -> list[str]:

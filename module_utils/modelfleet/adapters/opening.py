@@ -7,12 +7,9 @@ from typing import TYPE_CHECKING, Callable
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from ..errors import InvalidInput
+from ..locations import shown
 from .access import Access
 from .files import FilesRepository
-from .gcs import GcsStore
-from .object_store import ObjectStoreRepository
-from .s3 import S3Store, s3_transport
-from .transport import Transport
 
 if TYPE_CHECKING:
     from .repository import Repository
@@ -30,10 +27,16 @@ def open_repository(uri: str, access: Access = _DEFAULT) -> Repository:
         return FilesRepository(Path(uri), uri)
     parts = urlsplit(uri)
     opener = _OPENERS.get(parts.scheme)
+    if parts.scheme in {"http", "https"}:
+        raise InvalidInput(
+            f"repository {shown(uri)}",
+            "is on an HTTP server, which has no listing of models",
+            "define each model with a URL of its own, or name a bucket's gs:// or s3://",
+        )
     if opener is None:
         kinds = ", ".join(f"{scheme}://" for scheme in sorted(_OPENERS))
         raise InvalidInput(
-            f"repository {uri!r}", "is not a URI of a repository", f"give a directory, or one of {kinds}"
+            f"repository {shown(uri)!r}", "is not a URI of a repository", f"give a directory, or one of {kinds}"
         )
     return opener(uri, parts, access)
 
@@ -46,12 +49,22 @@ def _files(uri: str, parts: SplitResult, access: Access) -> Repository:  # noqa:
     return FilesRepository(Path(unquote(parts.path)), uri)
 
 
+# What only one kind of repository needs is imported with it: a module of Ansible compiles everything anew on each run.
+
+
 def _gcs(uri: str, parts: SplitResult, access: Access) -> Repository:
+    from .gcs import GcsStore
+    from .object_store import ObjectStoreRepository
+    from .transport import Transport
+
     bucket, prefix = _bucket_and_prefix(uri, parts)
     return ObjectStoreRepository(GcsStore(bucket, access, Transport(access)), prefix)
 
 
 def _s3(uri: str, parts: SplitResult, access: Access) -> Repository:
+    from .object_store import ObjectStoreRepository
+    from .s3 import S3Store, s3_transport
+
     bucket, prefix = _bucket_and_prefix(uri, parts)
     return ObjectStoreRepository(S3Store(bucket, access, s3_transport(access)), prefix)
 
