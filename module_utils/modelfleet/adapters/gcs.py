@@ -153,22 +153,34 @@ def _base_url(endpoint: str) -> str:
 def _page(subject: str, body: bytes) -> tuple[str, list[Entry]]:
     """Return the token of the page after this one, empty for none, and what this one lists."""
     try:
-        page = json.loads(body)
-        return page.get("nextPageToken", ""), [_entry(item) for item in page.get("items", ())]
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise SourceUnavailable(subject, "the server answers with something that is not a listing", LATER) from error
+        page = json.loads(body, object_hook=_entry)
+        entries = page.get("items", [])
+        if isinstance(entries, list) and all(isinstance(entry, Entry) for entry in entries):
+            return page.get("nextPageToken", ""), entries
+    except (ValueError, TypeError, AttributeError, RecursionError):
+        pass
+    raise SourceUnavailable(subject, "the server answers with something that is not a listing", LATER)
 
 
-def _entry(item: Mapping[str, Any]) -> Entry:
-    crc32c, md5 = item.get("crc32c"), item.get("md5Hash")
-    return Entry(
-        item["name"],
-        int(item["size"]),
-        item["generation"],
-        int.from_bytes(binascii.a2b_base64(crc32c), "big") if crc32c else None,
-        f"md5:{binascii.a2b_base64(md5).hex()}" if md5 else "",
-        "is stored compressed, which servers undo on the way" if item.get("contentEncoding") == "gzip" else "",
-    )
+def _entry(item: dict[str, Any]) -> Entry | dict[str, Any]:
+    """Return what an object of JSON lists, or itself when it lists nothing.
+
+    Called while the text is parsed, so that a page of thousands of items is never there in full.
+    """
+    try:
+        name, size, crc32c, md5 = item["name"], int(item["size"]), item.get("crc32c"), item.get("md5Hash")
+        if not isinstance(name, str) or size < 0:
+            return item
+        return Entry(
+            name,
+            size,
+            str(item["generation"]),
+            int.from_bytes(binascii.a2b_base64(crc32c), "big") if crc32c else None,
+            f"md5:{binascii.a2b_base64(md5).hex()}" if md5 else "",
+            "is stored compressed, which servers undo on the way" if item.get("contentEncoding") == "gzip" else "",
+        )
+    except (KeyError, ValueError, TypeError):
+        return item
 
 
 def _limited(subject: str, answer: Answer) -> ModelfleetError | None:

@@ -307,7 +307,18 @@ def test_a_listing_that_repeats_itself_ends():
 
 
 @pytest.mark.parametrize(
-    "body", [b"", b"[]", b'{"items":[{}]}', b"<html>", b'{"items":[{"name":"a","size":"x","generation":"1"}]}']
+    "body",
+    [
+        b"",
+        b"[]",
+        b"<html>",
+        b'{"items":[{}]}',
+        b'{"items":{}}',
+        b'{"items":[{"name":"a","size":"x","generation":"1"}]}',
+        b'{"items":[{"name":"a","size":"-1","generation":"1"}]}',
+        b'{"items":[{"name":7,"size":"1","generation":"1"}]}',
+        b'{"items":[{"name":"a","size":"1","generation":"1","crc32c":"!"}]}',
+    ],
 )
 def test_an_answer_that_is_no_listing_is_not_believed(body):
     with TinyServer(lambda _: Reply(200, body)) as server:
