@@ -47,7 +47,7 @@ def unpack(  # noqa: PLR0913  (an archive, a place, and what bounds the way from
         kind: What ``archive_kind`` says of it.
         into: A directory. What it holds is removed first; it is empty after an error.
         limit_bytes: How much the files may take together.
-        check: Called after every mebibyte and for every file; what it raises ends the work.
+        check: Called after every piece of less than a mebibyte and for every file; what it raises ends the work.
         subject: What messages call the version; empty means the archive's name.
 
     Raises:

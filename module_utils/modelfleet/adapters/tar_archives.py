@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from .archive_members import Writer
 
+#: How much a header may take that says more about the next member, in bytes: it is held in memory.
+HEADER_LIMIT = 1 << 20
 #: How much padding may follow the end, in bytes; what packs archives writes 10 KiB at most.
 PADDING_LIMIT = 16 << 20
 _GZIP = b"\x1f\x8b"
@@ -96,7 +98,7 @@ class _Header(tarfile.TarInfo):
             problem = f"{error} where a member or the end should be"
             raise tarfile.ReadError(problem) from error
         if header.type in _EXTENSIONS:
-            if not 0 <= header.size <= PIECE:
+            if not 0 <= header.size <= HEADER_LIMIT:
                 problem = f"a header claims to have {header.size} bytes"
                 raise tarfile.ReadError(problem)
         elif header.type not in {*_FILES, tarfile.DIRTYPE}:
