@@ -57,8 +57,10 @@ def host_of(url: str) -> str:
 @functools.cache
 def breakages() -> tuple[type[Exception], ...]:
     """Return every class of error by which an exchange fails."""
-    from urllib3.exceptions import HTTPError
-
+    try:
+        from urllib3.exceptions import HTTPError
+    except ImportError:  # then nothing is exchanged, and that is the error on its way
+        return HTTPException, OSError
     return HTTPError, HTTPException, OSError
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
+import sys
 import threading
 
 import pytest
@@ -14,6 +15,7 @@ from modelfleet.adapters.opening import open_repository
 from modelfleet.adapters.transport import Transport
 from modelfleet.errors import (
     InvalidInput,
+    MissingDependency,
     SourceChanged,
     SourceForbidden,
     SourceIncomplete,
@@ -316,6 +318,13 @@ def test_a_directory_is_refused_since_http_has_no_listing(server, transport, pat
     server.files[path or "/"] = File(b"<html>")
     with pytest.raises(InvalidInput, match="names a directory, and HTTP has no listing"):
         HttpFile(f"{server.url}{path}", transport).look(SUBJECT)
+
+
+def test_a_missing_library_is_named(monkeypatch):
+    for name in ("urllib3", "urllib3.exceptions"):
+        monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(MissingDependency, match="Python library urllib3: is not installed"):
+        HttpFile("http://127.0.0.1:9/m.zip", Transport(Access())).look(SUBJECT)
 
 
 def test_a_server_that_does_not_answer_is_broken_off(server, transport):
