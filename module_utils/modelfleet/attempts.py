@@ -44,7 +44,9 @@ class Attempts:
         count = earlier.count + 1 if earlier and earlier.source == source else 1
         asked = error.retry_after_s if isinstance(error, SourceUnavailable) else 0.0
         hopeful = error.retryable and count <= self._retries
-        wait = self._backoff.wait_s(count, asked) if hopeful else max(self._backoff.limit_s, asked)
+        wait = self._backoff.wait_s(count, asked)
+        if not hopeful:
+            wait = max(wait, self._backoff.limit_s)
         self._failures[key] = Failure(error, count, now + wait, source)
         return self._failures[key]
 

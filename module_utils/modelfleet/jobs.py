@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Callable, Protocol
 
 from .adapters.checksums import crc32c_function, crc32c_of
 from .durable import reported
+from .errors import SourceUnavailable
 from .pull_plan import Kind
 from .receipts import Receipt
 from .saved_model import files_below
@@ -35,8 +36,8 @@ class Worker(Protocol):
     def buffer(self) -> memoryview:
         """Memory of the worker's own, for reading."""
 
-    def reading(self, source: Source, what: str) -> AbstractContextManager[None]:
-        """Let others end a read that hangs."""
+    def reading(self, source: Source, what: str, *, divisible: bool) -> AbstractContextManager[None]:
+        """Let others end a read that hangs; one of which no part counts does not make way for other versions."""
 
     def moved(self, count: int) -> None:
         """Tell that bytes came; waits where a limit of bandwidth asks for it.
@@ -96,7 +97,7 @@ class Job:
         started: Whether any was.
         served: When a worker took a unit of it last; 0 before the first.
         not_before: When the next unit may be taken, by the pool's clock.
-        failures: Failed tries since the last byte came.
+        failures: Failed tries since the last byte came that counts.
         dropped: Whether nobody wants it any more.
         error: Why it failed; it ends when its workers have left.
         crash: The error of the program that ended it.
@@ -207,11 +208,15 @@ class Comparison(Job):
 
     def _read(self, worker: Worker, obj: RemoteObject) -> int:
         crc32c, checksum = crc32c_function(), 0
-        opened = self._repository.open(self.item.model, self.item.version, obj)
-        with opened as source, worker.reading(source, f"comparing {self.item.subject}: {obj.path}"):
+        subject = f"{self.item.subject}: {obj.path}"
+        opened, read = self._repository.open(self.item.model, self.item.version, obj), 0
+        with opened as source, worker.reading(source, f"comparing {subject}", divisible=False):
             while count := source.readinto(worker.buffer):
                 checksum = crc32c(worker.buffer[:count], checksum)
+                read += count
                 worker.moved(count)
+        if read != obj.size:
+            raise SourceUnavailable(subject, f"ended after {read} of {obj.size} bytes", "it is tried again")
         return checksum
 
 

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 #: Failed tries in a row, without a byte in between, after which a version gives up its place until its next attempt.
 QUICK_TRIES = 3
+#: How long a version may keep its place while it waits for its next try, in seconds.
+LONGEST_REST_S = 10.0
 #: How long threads may take to end, in seconds.
 STOP_S = 5.0
 _STEPS = {
@@ -229,7 +231,7 @@ class Pool:
     def _room(self) -> int:
         """Return how many bytes the file system can take beside the headroom and what others were promised."""
         with self._lock:
-            promised = sum(job.unwritten for job in self._jobs.values())
+            promised = sum(job.unwritten for job in self._board.begun.values())
         return self._store.free_bytes() - self._settings.headroom_bytes - promised
 
     def _start(self) -> None:
@@ -301,11 +303,11 @@ class Pool:
         if now < job.not_before:
             return  # several workers met the same failure
         job.failures += 1
-        if job.failures >= QUICK_TRIES:
-            job.error = job.error or error
-            return
         asked = error.retry_after_s if isinstance(error, SourceUnavailable) else 0.0
         wait = self._settings.backoff.wait_s(job.failures, asked)
+        if job.failures >= QUICK_TRIES or wait > LONGEST_REST_S:
+            job.error = job.error or error
+            return
         job.not_before = now + wait
         details = {"reason": error.code, "problem": error.problem, "retry_in_s": round(wait, 1)}
         self._log(PullEvent("Try failed", job.item.model, job.item.version, details, failure=True))

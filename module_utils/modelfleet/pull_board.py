@@ -28,6 +28,7 @@ class Board:
         stopping: Whether everything ends.
         paused: Whether nothing may be read.
         stalls: How many reads were given up because no byte came.
+        begun: The versions that a worker has taken at least once.
     """
 
     def __init__(self, settings: PullSettings, clock: Clock) -> None:
@@ -39,7 +40,7 @@ class Board:
         self.stopping = False
         self.paused = False
         self.stalls = 0
-        self._begun: dict[Key, Job] = {}
+        self.begun: dict[Key, Job] = {}
         self._fresh: list[tuple[int, int, Job]] = []
         self._added = 0
 
@@ -52,7 +53,9 @@ class Board:
     def remove(self, key: Key) -> None:
         """Forget a version that ended."""
         del self.jobs[key]
-        self._begun.pop(key, None)
+        if self.begun.pop(key, None) is None and len(self._fresh) > 2 * len(self.jobs):
+            self._fresh = [entry for entry in self._fresh if not entry[2].ending]
+            heapq.heapify(self._fresh)
 
     def choose(self, last: Job | None, turn_began: float) -> Job | None:
         """Return the version for a free worker; None when there is nothing to do now.
@@ -69,13 +72,13 @@ class Board:
         if last is not None and self._can_go_on(last) and not self.turn_over(last, turn_began, others=last.active):
             return last
         fresh = self._next_fresh()
-        candidates = [job for job in self._begun.values() if self._can_go_on(job)]
+        candidates = [job for job in self.begun.values() if self._can_go_on(job)]
         if fresh is not None:
             candidates.append(fresh)
         job = min(candidates, key=lambda job: (job.active, job.served), default=None)
         if job is not None and job is fresh:
             heapq.heappop(self._fresh)
-            self._begun[job.item.model, job.item.version] = job
+            self.begun[job.item.model, job.item.version] = job
         return job
 
     def turn_over(self, job: Job, began: float, *, others: int) -> bool:
@@ -92,15 +95,15 @@ class Board:
     def until_next(self) -> float | None:
         """Return the seconds until a version may be tried again; None when only an event can change anything."""
         now = self.clock.now()
-        waits = [job.not_before - now for job in self._begun.values() if job.units and not job.ending]
-        waits = [wait for wait in waits if wait > 0]
-        return min(waits) if waits and not self.paused else None
+        waits = [job.not_before - now for job in self.begun.values() if job.units and not job.ending]
+        # One whose time came since ``choose`` looked counts as well: nobody else would tell.
+        return max(0.0, min(waits)) if waits and not self.paused else None
 
     def _somebody_waits(self, but: Job) -> bool:
         """Return whether another version that could go on has no worker."""
         if self._next_fresh() is not None:
             return True
-        return any(not job.active and job is not but and self._can_go_on(job) for job in self._begun.values())
+        return any(not job.active and job is not but and self._can_go_on(job) for job in self.begun.values())
 
     def _can_go_on(self, job: Job) -> bool:
         return bool(job.units) and not job.ending and job.not_before <= self.clock.now()
@@ -109,4 +112,4 @@ class Board:
         """Return the version to begin next, if another one may be begun."""
         while self._fresh and self._fresh[0][2].ending:
             heapq.heappop(self._fresh)
-        return self._fresh[0][2] if self._fresh and len(self._begun) < MOST_OPEN else None
+        return self._fresh[0][2] if self._fresh and len(self.begun) < MOST_OPEN else None

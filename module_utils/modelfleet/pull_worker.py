@@ -46,6 +46,7 @@ class PullWorker:
         self._source: Source | None = None
         self._byte_at = 0.0
         self._stalled = False
+        self._divisible = True
 
     def sign(self) -> tuple[float, str]:
         """Return the seconds since it last showed life, and what it does; who waits for work owes no sign."""
@@ -67,8 +68,6 @@ class PullWorker:
         """Tell that bytes came; see ``jobs.Worker``."""
         board = self._board
         self._alive()
-        if count and self._job:
-            self._job.failures = 0
         self._make_way()
         wait = board.limiter.wait_s(count)
         while wait > 0:
@@ -78,13 +77,14 @@ class PullWorker:
             self._make_way()
 
     @contextmanager
-    def reading(self, source: Source, what: str) -> Iterator[None]:
+    def reading(self, source: Source, what: str, *, divisible: bool) -> Iterator[None]:
         """Let others end a read that hangs; see ``jobs.Worker``."""
         self.busy(what)
         with self._board.lock:
             self._byte_at = self._board.clock.now()
             self._stalled = False
             self._source = source
+            self._divisible = divisible
         try:
             yield
         except SourceUnavailable as error:
@@ -97,6 +97,7 @@ class PullWorker:
         finally:
             with self._board.lock:
                 self._source = None
+                self._divisible = True
 
     def look_after(self, now: float) -> None:
         """End a read that hangs, or that should end. The caller holds the board's lock."""
@@ -124,7 +125,7 @@ class PullWorker:
             return True
         if job is None or not job.divisible:
             return False
-        return board.paused or board.turn_over(job, self.turn_began, others=job.active - 1)
+        return board.paused or (self._divisible and board.turn_over(job, self.turn_began, others=job.active - 1))
 
     def _make_way(self) -> None:
         with self._board.lock:

@@ -267,7 +267,7 @@ class Transfer(Job):
             self.item.model, self.item.version, obj, segment.start, None if whole else segment.length
         )
         try:
-            with opened as source, worker.reading(source, f"reading {subject}"):
+            with opened as source, worker.reading(source, f"reading {subject}", divisible=obj.divisible):
                 while done < segment.length:
                     count = source.readinto(worker.buffer[: segment.length - done])
                     if not count:
@@ -301,6 +301,7 @@ class Transfer(Job):
         if not piece.length:
             return
         staging = self._open_staging()
+        self.failures = 0
         with self.lock:
             pieces = self._pieces.setdefault(obj.path, [])
             pieces.append(piece)
