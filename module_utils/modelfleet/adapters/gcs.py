@@ -33,6 +33,8 @@ GOOGLE = "https://storage.googleapis.com"
 #: How many keys are asked for at a time; the server may send fewer.
 PAGE = 5000
 _FIELDS = "items(name,size,generation,crc32c,md5Hash,contentEncoding),nextPageToken"
+#: Of a CRC-32C and an MD5, in bytes; composed objects have no MD5.
+_LENGTHS = {(4, 16), (4, 0), (0, 16), (0, 0)}
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]")
 _LIMITED = re.compile(rb'"reason"\s*:\s*"\w*[rR]ateLimitExceeded"')
 
@@ -84,8 +86,8 @@ class GcsStore:
 
     def open(self, entry: Entry, subject: str, start: int = 0, length: int | None = None) -> Body:
         """Return the content of a key in the generation that was listed; see ``KeyedStore``."""
-        query = urlencode({"alt": "media", "generation": entry.generation})
-        url = f"{self._objects()}/{quote(entry.key, safe='')}?{query}"
+        generation = quote(entry.generation, safe="")
+        url = f"{self._objects()}/{quote(entry.key, safe='')}?alt=media&generation={generation}"
 
         def accept(body: Body) -> None:
             if body.headers.get("x-goog-generation", entry.generation) != entry.generation:
@@ -169,14 +171,15 @@ def _entry(item: dict[str, Any]) -> Entry | dict[str, Any]:
     """
     try:
         name, size, crc32c, md5 = item["name"], int(item["size"]), item.get("crc32c"), item.get("md5Hash")
-        if not isinstance(name, str) or size < 0:
+        checksum, digest = binascii.a2b_base64(crc32c or ""), binascii.a2b_base64(md5 or "")
+        if not isinstance(name, str) or size < 0 or (len(checksum), len(digest)) not in _LENGTHS:
             return item
         return Entry(
             name,
             size,
             str(item["generation"]),
-            int.from_bytes(binascii.a2b_base64(crc32c), "big") if crc32c else None,
-            f"md5:{binascii.a2b_base64(md5).hex()}" if md5 else "",
+            int.from_bytes(checksum, "big") if checksum else None,
+            f"md5:{digest.hex()}" if digest else "",
             "is stored compressed, which servers undo on the way" if item.get("contentEncoding") == "gzip" else "",
         )
     except (KeyError, ValueError, TypeError):

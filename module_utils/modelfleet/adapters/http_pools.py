@@ -6,7 +6,7 @@ import functools
 import os
 import ssl
 import threading
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 from urllib.parse import unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Mapping
 
-    from urllib3 import HTTPResponse, PoolManager
+    from urllib3 import HTTPConnectionPool, HTTPResponse, PoolManager
 
     from .access import Access
     from .http_body import Body
@@ -29,11 +29,15 @@ _waiting = threading.local()
 
 
 class Pools:
-    """Connections by host and way; safe for threads."""
+    """Connections by host and way; safe for threads.
+
+    Proxies are looked up in the environment once for every host.
+    """
 
     def __init__(self, access: Access, connections: int) -> None:
         self._access = access
         self._connections = connections
+        self._ways: dict[tuple[str, str, bool], _Way] = {}
         self._managers: dict[tuple[str, bool], PoolManager] = {}
         self._lock = threading.Lock()
 
@@ -51,17 +55,21 @@ class Pools:
             MissingDependency: the library is not installed.
             InvalidInput: the settings for proxies or trust cannot be used.
         """
-        manager = self._manager(url, direct=request.direct)
+        parts = urlsplit(url)
+        key = parts.scheme, parts.netloc, request.direct
+        way = self._ways.get(key) or self._new_way(key, url)
+        target = f"{parts.path or '/'}?{parts.query}" if parts.query else parts.path or "/"
         _waiting.body = waiting
         try:
-            response = manager.urlopen(
+            response = way.pool.urlopen(
                 request.method,
-                url,
+                f"{way.before}{target}",
                 redirect=False,
-                headers=dict(headers),
+                assert_same_host=False,
+                headers={**headers, **way.headers},
                 body=request.body,
                 preload_content=False,
-                pool_timeout=self._access.connect_timeout_s,
+                pool_timeout=self._access.connect_timeout_s,  # type: ignore[arg-type]  # the queue below takes fractions
             )
             return cast("HTTPResponse", response)
         finally:
@@ -70,23 +78,30 @@ class Pools:
     def close(self) -> None:
         """Close every connection that is not in use; those in use are closed when they are given back."""
         with self._lock:
-            managers, self._managers = self._managers, {}
-        for manager in managers.values():
-            for key in manager.pools.keys():  # noqa: SIM118  (the container cannot be iterated)
-                pool = manager.pools.get(key)
-                if pool is not None:
-                    pool.close()
-            manager.clear()
+            ways, self._ways, self._managers = self._ways, {}, {}
+        for way in ways.values():
+            way.pool.close()
 
-    def _manager(self, url: str, *, direct: bool) -> PoolManager:
-        parts = urlsplit(url)
-        proxy = "" if direct else self._proxy(parts.scheme, host_of(url))
-        tls = parts.scheme == "https" or proxy.startswith("https:")
+    def _new_way(self, key: tuple[str, str, bool], url: str) -> _Way:
+        scheme, _, direct = key
+        host = host_of(url)
+        proxy = "" if direct else self._proxy(scheme, host)
+        tls = scheme == "https" or proxy.startswith("https:")
         with self._lock:
             manager = self._managers.get((proxy, tls))
             if manager is None:
                 manager = self._managers[proxy, tls] = self._new_manager(proxy, tls=tls)
-            return manager
+            if len(self._ways) >= _HOSTS:
+                self._ways.pop(next(iter(self._ways)))
+            # Without a tunnel, a proxy wants to know the whole URL.
+            plain = bool(proxy) and scheme == "http"
+            way = _Way(
+                manager.connection_from_url(url),
+                f"{scheme}://{host}" if plain else "",
+                {"Host": host} if plain else {},
+            )
+            self._ways[key] = way
+            return way
 
     def _proxy(self, scheme: str, host: str) -> str:
         if self._access.proxy:
@@ -121,6 +136,20 @@ class Pools:
             manager = urllib3.PoolManager(**settings)
         manager.pool_classes_by_scheme = _pool_classes()
         return manager
+
+
+class _Way(NamedTuple):
+    """How a host is reached.
+
+    Attributes:
+        pool: The connections to it, or to the proxy before it.
+        before: What is written before the path of a request.
+        headers: What the proxy has to be told.
+    """
+
+    pool: HTTPConnectionPool
+    before: str
+    headers: Mapping[str, str]
 
 
 def trust(ca_bundle: str) -> ssl.SSLContext:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import re
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Callable, Optional
 from urllib.parse import urljoin, urlsplit
 
@@ -33,6 +33,7 @@ _REPEATABLE = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
 #: What may be told to another host when one points there.
 _HARMLESS = frozenset({"accept", "accept-encoding", "range", "if-match", "if-none-match", "user-agent"})
 _ERROR_LIMIT = 65536
+_CONTENT = frozenset({200, 206})
 
 
 @dataclass(frozen=True)
@@ -175,29 +176,28 @@ class Transport:
         if start or (length and length != total):
             last = "" if length is None else str(start + length - 1)
             headers["Range"] = f"bytes={start}-{last}"
-        asked = replace(request, headers=headers, ok=(200, 206))
         part = Part(request.subject, request.url, start, length, total)
-        return Body(part, lambda body: self._welcomed(asked, body)[0], accept)
+        return Body(part, lambda body: self._welcomed(request, headers, body)[0], accept)
 
     def _small(self, request: Request, deadline: Deadline) -> Answer:
-        response, url = self._welcomed(request, None)
+        response, url = self._welcomed(request, request.headers, None)
         return self._read(request, response, url, deadline)
 
-    def _welcomed(self, request: Request, body: Body | None) -> tuple[HTTPResponse, str]:
+    def _welcomed(self, request: Request, headers: Mapping[str, str], body: Body | None) -> tuple[HTTPResponse, str]:
         """Return an answer with a status that is one, and its URL."""
-        deadline = Deadline(self.access.read_timeout_s, self._clock)
+        ok = request.ok if body is None else _CONTENT
         for last in (False, True):
-            response, url = self._follow(request, body)
-            if _welcome(request, response):
+            response, url = self._follow(request, headers, body)
+            if ok is None or response.status in ok:
                 break
-            answer = self._read(request, response, url, deadline)
+            answer = self._read(request, response, url, Deadline(self.access.read_timeout_s, self._clock))
             if last or request.again is None or not request.again(answer):
                 raise _unwelcome(request, answer)
         return response, url
 
-    def _follow(self, request: Request, body: Body | None) -> tuple[HTTPResponse, str]:
+    def _follow(self, request: Request, headers: Mapping[str, str], body: Body | None) -> tuple[HTTPResponse, str]:
         """Send the request, and again to where the answers point; return the answer and its URL."""
-        url, headers = request.url, {"User-Agent": USER_AGENT, **request.headers}
+        url, headers = request.url, {"User-Agent": USER_AGENT, **headers}
         for _ in range(request.redirects + 1):
             response = self._send(request, url, headers, body)
             target = response.headers.get("location", "")
@@ -229,7 +229,8 @@ class Transport:
 
     def _read(self, request: Request, response: HTTPResponse, url: str, deadline: Deadline) -> Answer:
         """Read a small body to its end and give the connection back; of an error's body, only the beginning."""
-        limit = ANSWER_LIMIT if _welcome(request, response) else _ERROR_LIMIT
+        welcome = request.ok is None or response.status in request.ok
+        limit = ANSWER_LIMIT if welcome else _ERROR_LIMIT
         pieces: list[bytes] = []
         size = 0
         try:
@@ -242,13 +243,9 @@ class Transport:
         finally:
             response.close()
             response.release_conn()
-        if not complete and _welcome(request, response):
+        if not complete and welcome:
             raise SourceUnavailable(request.subject, f"{shown(url)} is too large or too slow", "ask its operator")
         return Answer(response.status, response.headers, b"".join(pieces), url)
-
-
-def _welcome(request: Request, response: HTTPResponse) -> bool:
-    return request.ok is None or response.status in request.ok
 
 
 def _unwelcome(request: Request, answer: Answer) -> ModelfleetError:
