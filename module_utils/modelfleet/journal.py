@@ -72,17 +72,19 @@ class Journal:
         return pieces
 
     def begin(self, fingerprint: str, pieces: Iterable[Piece] = ()) -> None:
-        """Start the journal anew, with the pieces that were found sound.
+        """Start the journal anew, with the pieces that were found sound. The old one holds until all of them are noted.
 
         Raises:
             OSError: it cannot be written.
         """
         self.close()
+        fresh = self.path.with_name(f"{self.path.name}.new")
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC
-        self._descriptor = os.open(self.path, flags, 0o644)
+        self._descriptor = os.open(fresh, flags, 0o644)
         self._write([FORMAT, fingerprint])
         for piece in pieces:
             self.add(piece)
+        fresh.replace(self.path)
 
     def add(self, piece: Piece) -> None:
         """Note a piece whose bytes were written.

@@ -92,6 +92,23 @@ def test_a_disk_that_somebody_else_fills_in_mid_pull_breaks_nothing(lab, disk):
 
 
 @mounts
+def test_a_disk_that_is_full_when_all_bytes_are_here_breaks_nothing(lab, disk):
+    place = disk("size=16m")
+    store = place / "store"
+    lab.shelf.publish("m", 1, saved_model("m", 2 * MIB))
+    # The listing of one version is the last look at it before it is published.
+    last = lab.proxy.add(Fault(r"/o\?.*prefix=m/1/", call=lambda: fill(place / "filler")))
+    with lab.puller(wants("m"), store=store) as puller:
+        puller.wait(lambda: failed(puller, "m", "NO_SPACE"))
+        assert last.hits
+        assert complaints(store, lab.shelf.versions) == []
+        lab.proxy.remove(last)
+        (place / "filler").unlink()
+        puller.wait_until_complete("m")
+    assert complaints(store, lab.shelf.versions) == []
+
+
+@mounts
 def test_a_file_system_without_inodes_refuses_one_model_and_takes_the_next(lab, disk):
     place = disk("size=48m,nr_inodes=60")
     store = place / "store"
@@ -143,7 +160,9 @@ def test_a_store_below_a_file_is_said_so(lab):
         )
 
 
-@pytest.mark.parametrize("harm", ["a file deleted", "a file cut", "the version deleted", "the model deleted"])
+@pytest.mark.parametrize(
+    "harm", ["a file deleted", "a file cut", "the version deleted", "the model deleted", "the store deleted"]
+)
 def test_what_a_hand_took_away_comes_back(lab, harm):
     lab.shelf.publish("m", 1, saved_model("m", MIB))
     shard = lab.store / "m/1/variables/variables.data-00000-of-00001"
@@ -154,7 +173,7 @@ def test_what_a_hand_took_away_comes_back(lab, harm):
         elif harm == "a file cut":
             os.truncate(shard, 1000)
         else:
-            shutil.rmtree(lab.store / ("m/1" if harm == "the version deleted" else "m"))
+            shutil.rmtree(lab.store / {"the version deleted": "m/1", "the model deleted": "m"}.get(harm, ""))
         puller.wait(lambda: shard.is_file() and complaints(lab.store, lab.shelf.versions) == [])
         puller.wait_until_complete("m")
         assert puller.steps("m").count("Published") == 2

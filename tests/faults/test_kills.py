@@ -12,7 +12,7 @@ import pytest
 from tests.support.pull_lab import MIB, complaints, saved_model, versions_of
 from tests.support.pull_process import Job, Pullers
 
-KILLS = int(os.environ.get("MODELFLEET_KILLS", "40"))
+KILLS = int(os.environ.get("MODELFLEET_KILLS", "24"))
 SEED = int(os.environ.get("MODELFLEET_SEED", "0")) or random.randrange(1, 1 << 32)
 WORKERS = 3
 SEGMENT = 2 * MIB
@@ -74,7 +74,7 @@ def test_a_kill_before_any_change_of_the_disk(lab, pullers, tmp_path):
     job = Job(lab.shelf.bucket.uri, lab.proxy.url, str(tmp_path / "whole"), workers=1)
     count = pullers.run(replace(job, die_at=1 << 30)).did["changes"]
     assert count > 20
-    points = random.Random(SEED).sample(range(1, count + 1), min(count, KILLS // 2))
+    points = random.Random(SEED).sample(range(1, count + 1), min(count, KILLS // 3))
     died = 0
     for point in points:
         store = tmp_path / f"change{point}"
@@ -85,3 +85,20 @@ def test_a_kill_before_any_change_of_the_disk(lab, pullers, tmp_path):
         assert set(versions_of(store)) == set(lab.shelf.versions), f"killed before change {point}"
         assert complaints(store, lab.shelf.versions) == [], f"killed before change {point}"
     assert died >= 0.8 * len(points)
+
+
+def test_kills_before_any_change_forget_nothing_that_was_noted(lab, pullers, tmp_path):
+    lab.shelf.publish("m", 1, saved_model("m", 8 * MIB))
+    size, piece = lab.shelf.size, MIB
+    dice = random.Random(SEED)
+    for number in range(KILLS // 4):
+        store = tmp_path / f"store{number}"
+        job = Job(lab.shelf.bucket.uri, lab.proxy.url, str(store), workers=1, segment_bytes=piece)
+        lab.proxy.forget()
+        # The first is killed while bytes come, the second while it takes up what the first one left.
+        points = (dice.randint(10, 60), dice.randint(1, 40))
+        killed = [pullers.run(replace(job, die_at=point)).killed for point in points]
+        assert not pullers.run(job).killed
+        assert complaints(store, lab.shelf.versions) == [], f"killed before changes {points}"
+        read = lab.proxy.body_bytes("alt=media")
+        assert read <= size + sum(killed) * piece, f"killed before changes {points}"

@@ -74,7 +74,7 @@ def test_a_slow_way_is_not_taken_for_a_dead_one(lab):
 def test_fifty_small_models_at_once(lab, capsys):
     names = [f"m{number:02}" for number in range(50)]
     for name in names:
-        lab.shelf.publish(name, 1, saved_model(name, 20_000, assets=3))
+        lab.shelf.publish(name, 1, saved_model(name, 20_000))
     began = datetime.now().astimezone()
     with lab.puller(wants(*names), workers=4) as puller:
         puller.wait_until_complete(*names)

@@ -46,6 +46,21 @@ def test_a_download_that_hangs_is_cancelled_as_well(lab):
         assert time.monotonic() - began < 2
 
 
+def test_a_model_that_is_withdrawn_in_mid_pull_leaves_nothing_and_comes_back(lab):
+    files = saved_model("m", 8 * MIB)
+    lab.shelf.publish("m", 1, files)
+    slow = lab.proxy.add(Fault("/o/m/", rate=4 * MIB))
+    with lab.puller(wants("m"), stall_s=5, segment_bytes=2 * MIB) as puller:
+        assert lab.proxy.wait_for_bytes("/o/m/", MIB)
+        lab.shelf.withdraw("m", 1)
+        puller.wait_for("m", PullState.REFUSED, "SOURCE_NOT_FOUND")
+        assert versions_of(lab.store) == {}
+        lab.proxy.remove(slow)
+        lab.shelf.publish("m", 1, files)
+        puller.wait_until_complete("m")
+    assert complaints(lab.store, lab.shelf.versions) == []
+
+
 def test_an_operator_s_cancel_holds_until_the_next_sync(lab):
     lab.shelf.publish("m", 1, saved_model("m", 20 * MIB))
     slow = lab.proxy.add(Fault("/o/m/", rate=2 * MIB))

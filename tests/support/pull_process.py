@@ -21,12 +21,16 @@ from typing import TYPE_CHECKING, Any, Self
 from modelfleet import manifest, pull
 from modelfleet.adapters.access import Access
 from modelfleet.adapters.opening import open_repository
+from modelfleet.adapters.sources import Sources, SourcesRepository
+from modelfleet.locations import Location
 from modelfleet.pull_settings import PullSettings
 from modelfleet.pull_status import PullState
 from modelfleet.puller import Puller, PullerSettings
 from modelfleet.store import Store
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from modelfleet.adapters.repository import Repository
     from modelfleet.manifest import Manifest
 
@@ -40,13 +44,14 @@ class Job:
     """What one process does: bring everything that a manifest wants.
 
     Attributes:
-        uri: The repository.
+        uri: The repository; when it is a single file over HTTP, the source of model ``m``.
         endpoint: Where Google Cloud Storage is.
         store: The store's directory.
         models: The manifest's models; None means all of the repository.
         workers: How many threads pull.
         segment_bytes: Up to how many bytes are read by one request.
         die_at: Before which change of the disk the process kills itself, counted from 1; 0 means never.
+        stall_s: How long a read may bring no byte.
         service: Whether the loop of the service does it, which is stopped when everything is there.
     """
 
@@ -57,6 +62,7 @@ class Job:
     workers: int = 4
     segment_bytes: int = 32 << 20
     die_at: int = 0
+    stall_s: float = 60.0
     service: bool = False
 
 
@@ -64,18 +70,27 @@ def carry_out(job: Job) -> dict[str, Any]:
     """Be the process that pulls; return what it did."""
     changes = _Changes(job.store, job.die_at)
     if job.die_at:
-        sys.addaudithook(changes.watch)
-    repository = open_repository(job.uri, Access(gcs_endpoint=job.endpoint))
+        changes.watch()
+    repository = _repository(job)
     wanted = manifest.parse({"models": job.models}, "manifest")
     if job.service:
         return _serve_until_complete(job, wanted, repository)
-    settings = PullSettings(workers=job.workers, segment_bytes=job.segment_bytes, first_retry_s=0.05)
+    settings = PullSettings(
+        workers=job.workers, segment_bytes=job.segment_bytes, stall_s=job.stall_s, first_retry_s=0.05
+    )
     _, report = pull.converge(wanted, repository, Store(job.store), "node", settings)
     return {
         "pulled": [(item.model, item.version, item.bytes) for item in report.pulled],
         "refused": [item.error.one_line() for item in report.refused],
         "changes": changes.count,
     }
+
+
+def _repository(job: Job) -> Repository:
+    access = Access(gcs_endpoint=job.endpoint)
+    if job.uri.startswith("http://"):
+        return SourcesRepository({"m": Location(job.uri)}, lambda _model: {}, Sources(access), "test")
+    return open_repository(job.uri, access)
 
 
 def _serve_until_complete(job: Job, wanted: Manifest, repository: Repository) -> dict[str, Any]:
@@ -102,12 +117,27 @@ class _Changes:
         self._store = store
         self._die_at = die_at
 
-    def watch(self, event: str, arguments: tuple[Any, ...]) -> None:
-        """Be told what the process is about to do."""
+    def watch(self) -> None:
+        """Count from now on; the interpreter tells of everything but what is written."""
+        sys.addaudithook(self._told)
+        for name in ("fsync", "ftruncate", "pwrite", "write"):
+            setattr(os, name, self._counting(getattr(os, name)))
+
+    def _told(self, event: str, arguments: tuple[Any, ...]) -> None:
         if event in CHANGES and (event != "open" or str(arguments[0]).startswith(self._store)):
-            self.count += 1
-            if self.count == self._die_at:
-                os.kill(os.getpid(), signal.SIGKILL)
+            self._one_more()
+
+    def _counting(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        def counting(*arguments: Any) -> Any:
+            self._one_more()
+            return function(*arguments)
+
+        return counting
+
+    def _one_more(self) -> None:
+        self.count += 1
+        if self.count == self._die_at:
+            os.kill(os.getpid(), signal.SIGKILL)
 
 
 def serve() -> None:
@@ -158,25 +188,33 @@ class Pullers:
         with self._process:
             pass
 
-    def run(self, job: Job, kill_after_s: float | None = None) -> Ending:
-        """Let a process do a job, and kill it after some seconds."""
+    def start(self, job: Job) -> int:
+        """Let a process begin a job; return its number."""
         assert self._process.stdin
         self._process.stdin.write(json.dumps(asdict(job)) + "\n")
         self._process.stdin.flush()
-        pid = self._read()["pid"]
-        killer = threading.Timer(kill_after_s or 0, _kill, (pid,)) if kill_after_s is not None else None
-        if killer:
-            killer.start()
-        try:
-            answer = self._read()
-            did = {} if "exit" in answer else answer
-            code = answer["exit"] if "exit" in answer else self._read()["exit"]
-        finally:
-            if killer:
-                killer.cancel()
-                killer.join()
+        return int(self._read()["pid"])
+
+    def wait(self) -> Ending:
+        """Wait for the end of the process."""
+        answer = self._read()
+        did = {} if "exit" in answer else answer
+        code = answer["exit"] if "exit" in answer else self._read()["exit"]
         assert code in {0, -signal.SIGKILL}, f"the process ended with {code}"
         return Ending(code == -signal.SIGKILL, did)
+
+    def run(self, job: Job, kill_after_s: float | None = None) -> Ending:
+        """Let a process do a job, and kill it after some seconds."""
+        pid = self.start(job)
+        if kill_after_s is None:
+            return self.wait()
+        killer = threading.Timer(kill_after_s, _kill, (pid,))
+        killer.start()
+        try:
+            return self.wait()
+        finally:
+            killer.cancel()
+            killer.join()
 
     def _read(self) -> dict[str, Any]:
         assert self._process.stdout
