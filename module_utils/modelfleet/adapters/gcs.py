@@ -33,8 +33,8 @@ GOOGLE = "https://storage.googleapis.com"
 #: How many keys are asked for at a time; the server may send fewer.
 PAGE = 5000
 _FIELDS = "items(name,size,generation,crc32c,md5Hash,contentEncoding),nextPageToken"
-#: Of a CRC-32C and an MD5, in bytes; composed objects have no MD5.
-_LENGTHS = {(4, 16), (4, 0), (0, 16), (0, 0)}
+_CRC32C_BYTES = 4
+_MD5_BYTES = 16
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]")
 _LIMITED = re.compile(rb'"reason"\s*:\s*"\w*[rR]ateLimitExceeded"')
 
@@ -172,7 +172,8 @@ def _entry(item: dict[str, Any]) -> Entry | dict[str, Any]:
     try:
         name, size, crc32c, md5 = item["name"], int(item["size"]), item.get("crc32c"), item.get("md5Hash")
         checksum, digest = binascii.a2b_base64(crc32c or ""), binascii.a2b_base64(md5 or "")
-        if not isinstance(name, str) or size < 0 or (len(checksum), len(digest)) not in _LENGTHS:
+        lengths = _CRC32C_BYTES if crc32c else 0, _MD5_BYTES if md5 else 0
+        if not isinstance(name, str) or size < 0 or (len(checksum), len(digest)) != lengths:
             return item
         return Entry(
             name,
