@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 # Where to deploy: an inventory of yours, for example INVENTORY=inventories/swarm.
 INVENTORY ?= inventories/local
-# Where the models are, for example MODELS=file:///srv/models; without it the inventory decides.
+# Where the models are, for example MODELS=gs://bucket/models or MODELS=/srv/models; without it the inventory decides.
 MODELS ?=
 # Further arguments of ansible-playbook (or of pytest in `make pytest`), for example ARGS='--check --diff'.
 ARGS ?=
