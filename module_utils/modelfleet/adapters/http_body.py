@@ -77,7 +77,8 @@ class Body:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._answer is not None and not self._ended:
-            self._give_back(whole=False)
+            # Who knows the length need not ask for the end.
+            self._give_back(whole=self._raw is not None and self._left == 0 and self._raw.length == self._counted)
 
     @property
     def status(self) -> int:

@@ -6,12 +6,14 @@ import functools
 import os
 import ssl
 import threading
+from http import client
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 from urllib.parse import unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 from ..errors import InvalidInput, MissingDependency
 from .http_errors import host_of
+from .http_head import Answer
 
 if TYPE_CHECKING:
     import socket
@@ -181,9 +183,11 @@ def _usable(proxy: str) -> str:
 
 
 class _Watched:
-    """Part of a connection that tells who waits for its answer which socket that is."""
+    """Part of a connection: tells who waits for its answer which socket that is, and reads the head in its own way."""
 
     sock: socket.socket | None
+    timeout: float | None
+    response_class: Any = Answer
     _answers = 0
 
     def connect(self) -> None:
@@ -191,12 +195,26 @@ class _Watched:
         super().connect()  # type: ignore[misc]
 
     def getresponse(self) -> Any:  # noqa: ANN401  (a mix-in before either kind of connection)
+        from urllib3 import HTTPResponse
+
         body: Body | None = getattr(_waiting, "body", None)
-        if body is not None and self.sock is not None:
-            body.attach(self.sock, used=self._answers > 0)
-        answer = super().getresponse()  # type: ignore[misc]
+        if self.sock is not None:
+            self.sock.settimeout(self.timeout)
+            if body is not None:
+                body.attach(self.sock, used=self._answers > 0)
+        # What urllib3 would do here is to check and copy the head.
+        answer = cast("Answer", client.HTTPConnection.getresponse(cast("client.HTTPConnection", self)))
         self._answers += 1
-        return answer
+        return HTTPResponse(
+            answer,
+            answer.headers,
+            answer.status,
+            answer.version,
+            reason=answer.reason,
+            preload_content=False,
+            original_response=answer,
+            request_method=answer.method,
+        )
 
 
 @functools.cache

@@ -79,6 +79,21 @@ def test_connections_are_kept(transport):
         assert len({asked.port for asked in server.asked}) == 1
 
 
+def test_a_connection_is_kept_by_those_who_do_not_ask_for_the_end(transport):
+    buffer = memoryview(bytearray(100))
+    with TinyServer(ranged()) as server:
+        for _ in range(3):
+            with transport.stream(Request("x", server.url), 5, 100) as body:
+                assert body.readinto(buffer) == 100
+        assert len({asked.port for asked in server.asked}) == 1
+
+        with transport.stream(Request("x", server.url), 5, 101) as body:
+            assert body.readinto(buffer) == 100
+        with transport.stream(Request("x", server.url), 5, 100) as body:
+            assert body.readinto(buffer) == 100
+        assert len({asked.port for asked in server.asked}) == 2
+
+
 @pytest.mark.parametrize("chunks", [False, True])
 @pytest.mark.parametrize("size", [1, 999, 65536, 1 << 20])
 def test_bodies_arrive_whole_with_any_buffer(transport, chunks, size):
