@@ -74,8 +74,9 @@ def files_below(top: str) -> list[tuple[str, int]]:
 
     found = []
     for folder, _, names in os.walk(top, onerror=fail):
+        below = os.path.relpath(folder, top)
+        start = "" if below == "." else f"{below}/"
         for name in names:
-            path = f"{folder}/{name}"
-            size = os.stat(path).st_size  # noqa: PTH116  (thousands of files: no Path for each)
-            found.append((os.path.relpath(path, top), size))
+            size = os.stat(f"{folder}/{name}").st_size  # noqa: PTH116  (thousands of files: no Path for each)
+            found.append((f"{start}{name}", size))
     return found
