@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 PIECE = 1 << 18
 #: More members than any model has, and few enough to be kept in mind.
 MEMBER_LIMIT = 100_000
+#: How many characters all paths may have together, those of directories included: they are kept in mind as well.
+NAMES_LIMIT = 16 << 20
 #: Longest path that is unpacked, in characters, and how deep it may lead.
 PATH_LIMIT, DEPTH_LIMIT = 1024, 32
 #: Longest name of a file, in bytes (NAME_MAX of Linux' file systems).
@@ -35,6 +37,7 @@ class Members:
     def __init__(self, subject: str) -> None:
         self._subject = subject
         self._count = 0
+        self._length = 0
         # How a path looks where case and composition of letters do not count -> its spelling, and whether it is a file.
         self._known: dict[str, tuple[str, bool]] = {}
 
@@ -81,6 +84,9 @@ class Members:
         key = unicodedata.normalize("NFC", path).casefold()
         known = self._known.get(key)
         if known is None:
+            self._length += len(path)
+            if len(self._known) == MEMBER_LIMIT or self._length > NAMES_LIMIT:
+                self._refuse(f"makes more than {MEMBER_LIMIT} files and directories, or too long names of them")
             self._known[key] = (path, is_file)
             return
         if known[0] != path:
@@ -100,7 +106,7 @@ class Writer:
     Args:
         top: The directory.
         limit: How much the files may take together, in bytes.
-        check: Called for every file and after every piece; what it raises ends the work.
+        check: Called for every file and directory and after every piece; what it raises ends the work.
         subject: What messages call the version.
     """
 
@@ -130,6 +136,7 @@ class Writer:
         if path in self._made:
             return
         self.folder(path.rpartition("/")[0])
+        self._check()
         place = self._top / path
         place.mkdir()
         place.chmod(0o755)

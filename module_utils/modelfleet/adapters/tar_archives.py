@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 HEADER_LIMIT = 1 << 20
 #: How much padding may follow the end, in bytes; what packs archives writes 10 KiB at most.
 PADDING_LIMIT = 16 << 20
+#: How much may be read, in bytes, to learn what the next member is: the library keeps all of it in memory.
+HEADERS_LIMIT = 4 * PIECE
+#: How many characters may be said about all members at once: the library repeats them for each.
+COMMON_LIMIT = 4096
 _GZIP = b"\x1f\x8b"
 #: What the libraries raise for archives that are cut off or made to hurt.
 _UNREADABLE = (EOFError, RuntimeError, ValueError, tarfile.TarError)
@@ -50,9 +54,11 @@ def untar(raw: io.RawIOBase, writer: Writer, subject: str) -> None:
         # The tar library would decompress by itself, but check no checksum.
         plain = cast("IO[bytes]", gzip.GzipFile(fileobj=buffered, mode="rb") if zipped else buffered)
         held.enter_context(plain)
-        with _reading(subject):
-            opened = held.enter_context(tarfile.open(fileobj=plain, mode="r|", bufsize=PIECE, tarinfo=_Header))
-        _take_members(opened, writer, subject)
+        metered = _Metered(plain)
+        with _reading(subject), metered.headers():
+            through = cast("IO[bytes]", metered)
+            opened = held.enter_context(tarfile.open(fileobj=through, mode="r|", bufsize=PIECE, tarinfo=_Header))
+        _take_members(opened, metered, writer, subject)
         padding = 0
         while count := len(_read(plain, subject, PIECE)):
             padding += count
@@ -60,13 +66,17 @@ def untar(raw: io.RawIOBase, writer: Writer, subject: str) -> None:
                 raise unreadable(subject, "it goes on after its end")
 
 
-def _take_members(opened: tarfile.TarFile, writer: Writer, subject: str) -> None:
+def _take_members(opened: tarfile.TarFile, metered: _Metered, writer: Writer, subject: str) -> None:
     members = Members(subject)
     while True:
-        with _reading(subject):
+        with _reading(subject), metered.headers():
             entry = opened.next()
         if entry is None:
             return
+        # The library would remember every member, with all that its headers say.
+        opened.members.clear()  # type: ignore[attr-defined] # missing in its types only
+        if sum(len(key) + len(value) for key, value in opened.pax_headers.items()) > COMMON_LIMIT:
+            raise unreadable(subject, "its headers say too much about all members")
         path = members.add(entry.name, folder=entry.isdir())
         if entry.isdir():
             writer.folder(path)
@@ -104,6 +114,34 @@ class _Header(tarfile.TarInfo):
         elif header.type not in {*_FILES, tarfile.DIRTYPE}:
             raise _NoPlainFile(header.name)
         return header
+
+
+class _Metered:
+    """A stream of which no more than a little is read while the library reads headers.
+
+    It follows chains of headers, and lists in them, however long they are.
+    """
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream = stream
+        self._left: int | None = None
+
+    @contextmanager
+    def headers(self) -> Iterator[None]:
+        self._left = HEADERS_LIMIT
+        try:
+            yield
+        finally:
+            self._left = None
+
+    def read(self, size: int) -> bytes:
+        data = self._stream.read(size)
+        if self._left is not None:
+            self._left -= len(data)
+            if self._left < 0:
+                problem = f"a header goes on for more than {HEADERS_LIMIT} bytes"
+                raise tarfile.ReadError(problem)
+        return data
 
 
 class _NoPlainFile(Exception):

@@ -5,8 +5,10 @@ from __future__ import annotations
 import gzip
 import io
 import os
+import shutil
 import struct
 import tarfile
+import tracemalloc
 import zipfile
 import zlib
 
@@ -286,6 +288,19 @@ def test_more_members_than_any_model_has_are_refused(place, packer, monkeypatch)
         unpacked(place, kind, pack([(str(number), b"") for number in range(11)]))
 
 
+@pytest.mark.parametrize("packer", ["zip", "tar"])
+@pytest.mark.parametrize("limit", ["MEMBER_LIMIT", "NAMES_LIMIT"])
+def test_directories_that_only_follow_from_names_count_as_well(place, packer, limit, monkeypatch):
+    kind, pack = PACKERS[packer]
+    data = pack([(f"{number}/a/b/c/d/e", b"") for number in range(10)])
+    assert len(unpacked(place, kind, data)) == 10
+    for path in (place / "version").iterdir():
+        shutil.rmtree(path)
+    monkeypatch.setattr(archive_members, limit, 50)
+    with pytest.raises(InvalidInput, match="files and directories, or too long names"):
+        unpacked(place, kind, data)
+
+
 def test_a_list_of_members_larger_than_memory_should_hold_is_refused(place, monkeypatch):
     monkeypatch.setattr(zip_archives, "DIRECTORY_LIMIT", 70_000)
     assert len(unpacked(place, "zip", zip_of([("saved_model.pb", b"x")]))) == 1
@@ -416,6 +431,56 @@ def test_a_name_that_claims_to_be_longer_than_memory_is_refused(place):
     data = header.tobuf(tarfile.GNU_FORMAT)
     with pytest.raises(SourceIncomplete, match="claims to have 1099511627776 bytes"):
         unpacked(place, "tar", data + bytes(1 << 20))
+
+
+def tar_header(name, kind, content=b""):
+    info = tarfile.TarInfo(name)
+    info.type, info.size = kind, len(content)
+    return info.tobuf(tarfile.USTAR_FORMAT) + content + bytes(-len(content) % tarfile.BLOCKSIZE)
+
+
+def pax_record(key, value):
+    """Return one line of an extended header, which begins with its own length."""
+    length = len(f" {key}={value}\n") + 1
+    while len(f"{length} {key}={value}\n") > length:
+        length += 1
+    return f"{length} {key}={value}\n".encode()
+
+
+def test_headers_about_headers_are_not_followed_for_ever(place):
+    chain = tar_header("x", tarfile.XHDTYPE, pax_record("comment", "c" * 200_000)) * 40
+    member = tar_header("saved_model.pb", tarfile.REGTYPE, b"x")
+    with pytest.raises(SourceIncomplete, match="a header goes on for more than"):
+        unpacked(place, "tar", gzip.compress(chain + member + bytes(10240)))
+
+
+def test_a_list_of_holes_that_does_not_end_is_given_up(place):
+    said = {"GNU.sparse.major": "1", "GNU.sparse.minor": "0", "GNU.sparse.name": "n", "GNU.sparse.realsize": "1"}
+    header = tar_header("x", tarfile.XHDTYPE, b"".join(pax_record(*item) for item in said.items()))
+    listed = tar_header("n", tarfile.REGTYPE, b"999999999\n" + b"0\n" * (4 << 20))
+    with pytest.raises(SourceIncomplete, match="a header goes on for more than"):
+        unpacked(place, "tar", gzip.compress(header + listed))
+
+
+def test_what_headers_say_about_all_members_is_bounded(place):
+    little = tar_header("g", tarfile.XGLTYPE, pax_record("comment", "0123456789abcdef" * 2))
+    member = tar_header("saved_model.pb", tarfile.REGTYPE, b"x")
+    assert unpacked(place, "tar", little + member + bytes(10240)) == {"saved_model.pb": b"x"}
+    much = b"".join(tar_header("g", tarfile.XGLTYPE, pax_record(f"k{number}", "v" * 1000)) for number in range(5))
+    with pytest.raises(SourceIncomplete, match="too much about all members"):
+        unpacked(place, "tar", much + member + bytes(10240))
+
+
+def test_what_headers_say_of_members_is_not_kept(place):
+    said = tar_header("x", tarfile.XHDTYPE, pax_record("comment", "c" * 200_000))
+    members = b"".join(said + tar_header(f"d{number}", tarfile.DIRTYPE) for number in range(100))
+    data = gzip.compress(members + bytes(10240))
+    tracemalloc.start()
+    try:
+        assert unpacked(place, "tar", data) == {}
+        assert tracemalloc.get_traced_memory()[1] < 8_000_000
+    finally:
+        tracemalloc.stop()
 
 
 def test_a_size_below_zero_is_refused(place):
