@@ -202,8 +202,8 @@ EXAMPLES = r"""
   register: models_pull
   loop: "{{ range(10000) }}"
   loop_control:
-    label: "{{ models_pull.progress }}"
-    break_when: models_pull is failed or not models_pull.unfinished
+    label: "{{ models_pull.progress | default('') }}"
+    break_when: models_pull.unfinished | default([]) | length == 0
 """
 
 RETURN = r"""
