@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from contextlib import suppress
+import threading
+import time
+from contextlib import contextmanager, suppress
 
 import pytest
 from modelfleet.pull_status import PullState
@@ -49,6 +51,26 @@ def fill(path):
     with suppress(OSError), path.open("wb", buffering=0) as stream:
         while stream.write(bytes(MIB)):
             pass
+
+
+@contextmanager
+def never_missing(path):
+    """Look at a path as often as possible meanwhile, and say afterwards that it was always there."""
+    missing, done = [], threading.Event()
+
+    def look():
+        while not done.wait(0.0005):
+            if not path.exists():
+                missing.append(time.monotonic())
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+    assert missing == []
 
 
 @mounts
@@ -191,9 +213,10 @@ def test_a_byte_that_turned_on_disk_is_found_and_the_version_brought_anew(lab):
             stream.seek(4711)
             stream.write(bytes([byte ^ 1]))
         os.utime(shard, ns=(before.st_atime_ns, before.st_mtime_ns))
-        puller.wait(lambda: complaints(lab.store, lab.shelf.versions) == [])
-        puller.wait(lambda: puller.puller.status().counters["damaged_versions"] == 1)
-        puller.wait_until_complete("m")
+        with never_missing(shard):
+            puller.wait(lambda: complaints(lab.store, lab.shelf.versions) == [])
+            puller.wait(lambda: puller.puller.status().counters["damaged_versions"] == 1)
+            puller.wait_until_complete("m")
         assert puller.steps("m").count("Published") == 2
 
 
