@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import socket
-import threading
 import time
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -12,6 +10,7 @@ from typing import TYPE_CHECKING, Callable, NoReturn
 
 from ..errors import SourceChanged, SourceUnavailable
 from .http_errors import LATER, breakages, broken
+from .http_hold import Hold
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -55,9 +54,8 @@ class Body:
     """
 
     def __init__(
-        self, part: Part, send: Callable[[Body], HTTPResponse], accept: Callable[[Body], None] | None = None
+        self, part: Part, send: Callable[[Hold], HTTPResponse], accept: Callable[[Body], None] | None = None
     ) -> None:
-        self.used_connection = False
         self._part = part
         self._left = part.length
         self._send = send
@@ -65,9 +63,7 @@ class Body:
         self._answer: HTTPResponse | None = None
         self._raw: client.HTTPResponse | None = None
         self._counted = 0
-        self._socket: socket.socket | None = None
-        self._lock = threading.Lock()
-        self._aborted = False
+        self._hold = Hold()
         self._ended = False
 
     def __enter__(self) -> Self:
@@ -107,7 +103,7 @@ class Body:
             count = self._fill(raw, buffer if self._left is None else buffer[: self._left])
         except breakages() as error:
             self._fail(error)
-        if self._aborted:
+        if self._hold.broken:
             self._give_up()
         if count == 0:
             if self._left:
@@ -123,33 +119,17 @@ class Body:
 
     def abort(self) -> None:
         """Let a read in another thread, and every later one, fail at once."""
-        with self._lock:
-            self._aborted = True
-            if self._socket is not None:
-                _shut(self._socket)
-
-    def attach(self, connected: socket.socket, *, used: bool) -> None:
-        """Take note of the connection on which the answer will come; called by the connection itself."""
-        self.used_connection = used
-        with self._lock:
-            self._socket = getattr(connected, "socket", connected)
-            if self._aborted:
-                _shut(self._socket)
-
-    def detach(self) -> None:
-        """Forget the connection: it is no longer this body's."""
-        with self._lock:
-            self._socket = None
+        self._hold.abort()
 
     def _answered(self) -> HTTPResponse:
-        if self._aborted:
+        if self._hold.broken:
             self._give_up()
         if self._answer is None:
             try:
-                answer = self._send(self)
+                answer = self._send(self._hold)
             except Exception:
-                self.detach()
-                if self._aborted:
+                self._hold.detach()
+                if self._hold.broken:
                     self._give_up()
                 raise
             self._answer = answer
@@ -215,11 +195,11 @@ class Body:
     def _give_back(self, *, whole: bool) -> None:
         """Return the connection to its pool, closed unless the answer was read to its end."""
         self._ended = True
-        self.detach()
+        self._hold.detach()
         answer, raw = self._answer, self._raw
         if answer is None:
             return
-        if whole and raw is not None and not self._aborted:
+        if whole and raw is not None and not self._hold.broken:
             raw.close()
         else:
             answer.close()
@@ -227,7 +207,7 @@ class Body:
 
     def _fail(self, error: Exception) -> NoReturn:
         self._give_back(whole=False)
-        if self._aborted:
+        if self._hold.broken:
             self._give_up()
         raise broken(self._part.subject, self._part.url, error) from error
 
@@ -235,11 +215,3 @@ class Body:
         if self._answer is not None and not self._ended:
             self._give_back(whole=False)
         raise SourceUnavailable(self._part.subject, "reading it was given up", LATER)
-
-
-def _shut(connected: socket.socket) -> None:
-    """End a connection under whoever reads from it; TLS is passed by, since only one thread may use its state."""
-    try:
-        socket.socket.shutdown(connected, socket.SHUT_RDWR)
-    except OSError:
-        return

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from urllib3 import HTTPConnectionPool, HTTPResponse, PoolManager
 
     from .access import Access
-    from .http_body import Body
+    from .http_hold import Hold
     from .transport import Request
 
 #: For how many hosts connections are kept.
@@ -43,14 +43,14 @@ class Pools:
         self._managers: dict[tuple[str, bool], PoolManager] = {}
         self._lock = threading.Lock()
 
-    def send(self, request: Request, url: str, headers: Mapping[str, str], waiting: Body | None) -> HTTPResponse:
+    def send(self, request: Request, url: str, headers: Mapping[str, str], hold: Hold | None) -> HTTPResponse:
         """Send a request once and return the answer with its body still to be read.
 
         Args:
             request: Its method and body, and whether proxies are passed by.
             url: Where to.
             headers: All headers.
-            waiting: Who is told about the connection before the answer is waited for, so that it can be broken off.
+            hold: Gets hold of the connection before the answer is waited for.
 
         Raises:
             urllib3.exceptions.HTTPError: there is no answer.
@@ -61,7 +61,7 @@ class Pools:
         key = parts.scheme, parts.netloc, request.direct
         way = self._ways.get(key) or self._new_way(key, url)
         target = f"{parts.path or '/'}?{parts.query}" if parts.query else parts.path or "/"
-        _waiting.body = waiting
+        _waiting.hold = hold
         try:
             response = way.pool.urlopen(
                 request.method,
@@ -75,7 +75,7 @@ class Pools:
             )
             return cast("HTTPResponse", response)
         finally:
-            _waiting.body = None
+            _waiting.hold = None
 
     def close(self) -> None:
         """Close every connection that is not in use; those in use are closed when they are given back."""
@@ -197,11 +197,11 @@ class _Watched:
     def getresponse(self) -> Any:  # noqa: ANN401  (a mix-in before either kind of connection)
         from urllib3 import HTTPResponse
 
-        body: Body | None = getattr(_waiting, "body", None)
+        hold: Hold | None = getattr(_waiting, "hold", None)
         if self.sock is not None:
             self.sock.settimeout(self.timeout)
-            if body is not None:
-                body.attach(self.sock, used=self._answers > 0)
+            if hold is not None:
+                hold.attach(self.sock, used=self._answers > 0)
         # What urllib3 would do here is to check and copy the head.
         answer = cast("Answer", client.HTTPConnection.getresponse(cast("client.HTTPConnection", self)))
         self._answers += 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import re
+import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Callable, Optional
 from urllib.parse import urljoin, urlsplit
@@ -11,7 +12,8 @@ from urllib.parse import urljoin, urlsplit
 from ..errors import ModelfleetError, SourceForbidden, SourceUnavailable
 from ..waiting import Clock, Deadline
 from .http_body import Body, Part
-from .http_errors import breakages, broken, refusal, shown
+from .http_errors import LATER, breakages, broken, host_of, refusal, shown
+from .http_hold import Hold
 from .http_pools import Pools
 
 if TYPE_CHECKING:
@@ -177,34 +179,43 @@ class Transport:
             last = "" if length is None else str(start + length - 1)
             headers["Range"] = f"bytes={start}-{last}"
         part = Part(request.subject, request.url, start, length, total)
-        return Body(part, lambda body: self._welcomed(request, headers, body)[0], accept)
+        return Body(part, lambda hold: self._welcomed(request, headers, _CONTENT, hold)[0], accept)
 
     def _small(self, request: Request, deadline: Deadline) -> Answer:
-        response, url = self._welcomed(request, request.headers, None)
+        hold = Hold()
+        timer = threading.Timer(deadline.remaining_s, hold.abort)
+        timer.start()
+        try:
+            response, url = self._welcomed(request, request.headers, request.ok, hold)
+        finally:
+            hold.detach()
+            timer.cancel()
+            timer.join()
         return self._read(request, response, url, deadline)
 
-    def _welcomed(self, request: Request, headers: Mapping[str, str], body: Body | None) -> tuple[HTTPResponse, str]:
+    def _welcomed(
+        self, request: Request, headers: Mapping[str, str], ok: Collection[int] | None, hold: Hold
+    ) -> tuple[HTTPResponse, str]:
         """Return an answer with a status that is one, and its URL."""
-        ok = request.ok if body is None else _CONTENT
         for last in (False, True):
-            response, url = self._follow(request, headers, body)
+            response, url = self._follow(request, headers, hold)
             if ok is None or response.status in ok:
                 break
+            hold.detach()
             answer = self._read(request, response, url, Deadline(self.access.read_timeout_s, self._clock))
             if last or request.again is None or not request.again(answer):
                 raise _unwelcome(request, answer)
         return response, url
 
-    def _follow(self, request: Request, headers: Mapping[str, str], body: Body | None) -> tuple[HTTPResponse, str]:
+    def _follow(self, request: Request, headers: Mapping[str, str], hold: Hold) -> tuple[HTTPResponse, str]:
         """Send the request, and again to where the answers point; return the answer and its URL."""
         url, headers = request.url, {"User-Agent": USER_AGENT, **headers}
         for _ in range(request.redirects + 1):
-            response = self._send(request, url, headers, body)
+            response = self._send(request, url, headers, hold)
             target = response.headers.get("location", "")
             if response.status not in _REDIRECTIONS or not target or not request.redirects:
                 return response, url
-            if body is not None:
-                body.detach()
+            hold.detach()
             response.close()
             response.release_conn()
             url = _following(request.subject, url, target)
@@ -214,17 +225,19 @@ class Transport:
             request.subject, f"is redirected more than {request.redirects} times", "correct its URL"
         )
 
-    def _send(self, request: Request, url: str, headers: Mapping[str, str], body: Body | None) -> HTTPResponse:
+    def _send(self, request: Request, url: str, headers: Mapping[str, str], hold: Hold) -> HTTPResponse:
         signed = request.signer(request.method, url, headers) if request.signer else headers
         try:
             try:
-                return self._pools.send(request, url, signed, body)
+                return self._pools.send(request, url, signed, hold)
             except breakages() as error:
                 # A server may close a kept connection at the very moment it is used: that was no attempt.
-                if body is None or not body.used_connection or not _closed_early(error):
+                if hold.broken or not hold.used or request.method not in _REPEATABLE or not _closed_early(error):
                     raise
-                return self._pools.send(request, url, signed, body)
+                return self._pools.send(request, url, signed, hold)
         except breakages() as error:
+            if hold.broken:
+                raise SourceUnavailable(request.subject, f"{host_of(url)} did not answer in time", LATER) from error
             raise broken(request.subject, url, error) from error
 
     def _read(self, request: Request, response: HTTPResponse, url: str, deadline: Deadline) -> Answer:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import threading
 import time
@@ -362,6 +363,33 @@ def test_an_endless_answer_is_not_taken(transport, monkeypatch):
             transport.once(Request("x", server.url))
         server.reply = ranged(CONTENT[:100_000])
         assert len(transport.once(Request("x", server.url)).body) == 100_000
+
+
+def dripping(listener, released):
+    """Take a connection and send the head of an answer that never ends."""
+    connection, _ = listener.accept()
+    with connection, contextlib.suppress(OSError):
+        connection.sendall(b"HTTP/1.1 200 OK\r\nX-Endless: ")
+        while not released.wait(0.02):
+            connection.sendall(b"x")
+
+
+def test_an_answer_that_only_trickles_is_given_up(transport, monkeypatch):
+    monkeypatch.setattr(transport_module, "PATIENCE_S", 0.5)
+    released = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=dripping, args=(listener, released))
+        thread.start()
+        begun = time.monotonic()
+        with pytest.raises(SourceUnavailable, match="did not answer in time"):
+            transport.request(Request("x", f"http://127.0.0.1:{listener.getsockname()[1]}/"))
+        assert 0.4 < time.monotonic() - begun < 1.5
+        released.set()
+        thread.join()
+    with TinyServer(lambda _: Reply(200, CONTENT, pause_s=0.1)) as server:
+        with pytest.raises(SourceUnavailable, match="too large or too slow"):
+            transport.request(Request("x", server.url))
+        assert time.monotonic() - begun < 3
 
 
 def test_nobody_listens_nobody_is_there(transport):
