@@ -28,8 +28,11 @@ if TYPE_CHECKING:
 
 #: In bytes; Kubernetes allows as much for a whole volume.
 SIZE_LIMIT = 2**20
-#: More files are no directory of definitions.
+#: More files, or more bytes in them, are no directory of definitions.
 COUNT_LIMIT = 10_000
+TOTAL_LIMIT = 64 * SIZE_LIMIT
+#: What has such a name is meant to be a file: a container's engine makes a directory where the file of a mount is not.
+_SUFFIX = ".json"
 #: The link that Kubernetes replaces.
 DATA = "..data"
 #: How long to wait for a quiet moment, in seconds.
@@ -51,7 +54,7 @@ class Revision:
     """What a directory held at one moment.
 
     Attributes:
-        files: Contents by name; without hidden files, and without whatever is no file.
+        files: Contents by name; without hidden files, and without whatever is no file and not named like one.
         unreadable: Files that could not be read, each with the reason, as half a sentence.
         token: What ``token`` returns as long as nothing changes.
     """
@@ -191,11 +194,15 @@ def _look(path: Path, folder: int, link: tuple[int, ...]) -> _Look:
     if len(shown) > COUNT_LIMIT:
         problem = f"holds {len(shown)} files, and a directory of definitions has up to {COUNT_LIMIT}"
         raise InvalidInput(str(path), problem, "name another directory, or remove what is no definition")
-    return _Look(link, dict(_traces(folder, shown)))
+    traces = dict(_traces(folder, shown))
+    if sum(min(trace[2], SIZE_LIMIT) for trace in traces.values() if trace) > TOTAL_LIMIT:
+        problem = f"holds more than {TOTAL_LIMIT} bytes, which are no definitions"
+        raise InvalidInput(str(path), problem, "name another directory, or remove what is no definition")
+    return _Look(link, traces)
 
 
 def _traces(folder: int, names: list[str]) -> Iterator[tuple[str, _Trace]]:
-    """Tell the files among the names; a link to nothing is told as well, since it may be one the next moment."""
+    """Tell the files among the names, and what should be one: a link to nothing may be one the next moment."""
     for name in names:
         try:
             found = os.stat(name, dir_fd=folder)
@@ -204,6 +211,8 @@ def _traces(folder: int, names: list[str]) -> Iterator[tuple[str, _Trace]]:
         else:
             if stat.S_ISREG(found.st_mode):
                 yield name, _trace(found)
+            elif name.endswith(_SUFFIX):
+                yield name, None
 
 
 def _trace(found: os.stat_result) -> _Trace:

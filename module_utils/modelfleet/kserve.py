@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Union
 from .errors import InvalidInput, ModelfleetError, SourceUnavailable
 from .model_definition import Definition, definition, no_slip
 from .names import NAME_LIMIT, is_model_name
-from .structures import from_json, shown, wrong
+from .structures import described, from_json, shown, wrong
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 LIST_NAME = "models.json"
 _ENTRY = ("modelName", "modelSpec")
 _SUFFIX = ".json"
+#: More models are no list for one node.
+ENTRY_LIMIT = 10_000
 
 
 _Outcome = Union[Definition, ModelfleetError]
@@ -123,6 +125,8 @@ def _list_of_models(content: bytes) -> list[Any]:
     found = from_json(_text(content, LIST_NAME), LIST_NAME)
     if not isinstance(found, list):
         wrong(LIST_NAME, "is not a list", 'write [{"modelName": "m1", "modelSpec": {…}}], or [] for no model')
+    if len(found) > ENTRY_LIMIT:
+        wrong(LIST_NAME, f"lists {len(found)} models, and a node has up to {ENTRY_LIMIT}", "remove some")
     return found
 
 
@@ -171,7 +175,7 @@ def _entry(model: str, entry: dict[str, Any]) -> _Outcome:
 
 def _nameless(place: str, entry: object) -> InvalidInput:
     if not isinstance(entry, dict):
-        return InvalidInput(place, f"is {shown(entry)}, not a model", 'write {"modelName": "m1", "modelSpec": {…}}')
+        return InvalidInput(place, f"is {described(entry)}, not a model", 'write {"modelName": "m1", "modelSpec": {…}}')
     try:
         no_slip(entry, _ENTRY, place)
     except InvalidInput as error:

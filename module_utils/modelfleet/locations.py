@@ -25,7 +25,14 @@ class Location:
 def shown(uri: str) -> str:
     """Return the URI of a source as logs may have it: without user, password, query and hash, where it has such."""
     scheme, separator, rest = uri.partition("://")
-    if not separator or scheme in {"gs", "s3", "file"}:
+    if not separator:
         return uri
-    authority, slash, path = re.split("[?#]", rest, maxsplit=1)[0].partition("/")
-    return f"{scheme}://{authority.rpartition('@')[2]}{slash}{path}"
+    if scheme not in {"gs", "s3", "file"}:
+        rest = re.split("[?#]", rest, maxsplit=1)[0]
+    authority, slash, path = rest.partition("/")
+    return f"{scheme}://{without_user(authority)}{slash}{path}"
+
+
+def without_user(authority: str) -> str:
+    """Return the part of a URI before its path without user and password, which some write before buckets as well."""
+    return authority.rpartition("@")[2]

@@ -10,7 +10,7 @@ from .errors import InvalidInput, ModelfleetError, UnsupportedFramework
 from .names import version_number
 from .quantity import parse_bytes
 from .specs import Versions
-from .structures import mapping, number, sequence, shown, wrong
+from .structures import described, mapping, number, sequence, shown, wrong
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
@@ -63,7 +63,7 @@ def definition(model: str, spec: object) -> Definition | ModelfleetError:
     subject = f"model {model}"
     try:
         if not isinstance(spec, dict):
-            wrong(subject, f"is defined by {shown(spec)}", "write storageUri, framework and memory")
+            wrong(subject, f"is defined by {described(spec)}", "write storageUri, framework and memory")
         no_slip(spec, _SPEC, subject)
         return Definition(
             uri=_uri(spec.get("storageUri"), subject),

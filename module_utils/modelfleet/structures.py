@@ -93,6 +93,13 @@ def shown(value: object) -> str:
     return _REPR.repr(value)
 
 
+def described(value: object) -> str:
+    """Return what a value is, for a message where it may be an address with a password: texts are not shown."""
+    if isinstance(value, str):
+        return "a text"
+    return f"a list of {len(value)}" if isinstance(value, list) else shown(value)
+
+
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     result = dict(pairs)
     if len(result) != len(pairs):

@@ -17,8 +17,9 @@ from ..errors import (
     SourceNotFound,
     SourceUnavailable,
 )
+from ..locations import shown, without_user
 from .google_credentials import GoogleCredentials
-from .http_errors import LATER, host_of, retry_after, server_words, shown
+from .http_errors import LATER, host_of, retry_after, server_words
 from .object_store import Entry
 from .transport import Request
 
@@ -50,7 +51,9 @@ class GcsStore:
         """
         if not _BUCKET.fullmatch(bucket):
             raise InvalidInput(
-                f"bucket {bucket!r}", "is not the name of a bucket", "give 3 to 222 of a-z, 0-9, '-', '_' and '.'"
+                f"bucket {without_user(bucket)!r}",
+                "is not the name of a bucket",
+                "give 3 to 222 of a-z, 0-9, '-', '_' and '.'",
             )
         self._bucket = bucket
         self._transport = transport
@@ -146,8 +149,12 @@ def _base_url(endpoint: str) -> str:
     if not endpoint:
         return GOOGLE
     url = endpoint if "://" in endpoint else f"http://{endpoint}"
-    parts = urlsplit(url)
-    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
+    try:
+        parts = urlsplit(url)
+        plain = bool(parts.hostname and parts.port != 0 and not parts.query and not parts.fragment)
+    except ValueError:
+        plain = False
+    if not plain or not url.startswith(("http://", "https://")):
         raise InvalidInput(f"endpoint {shown(url)}", "is not the URL of a server", "give http://host:port")
     return url.rstrip("/")
 

@@ -25,7 +25,10 @@ def open_repository(uri: str, access: Access = _DEFAULT) -> Repository:
     """
     if uri.startswith("/"):
         return FilesRepository(Path(uri), uri)
-    parts = urlsplit(uri)
+    try:
+        parts = urlsplit(uri)
+    except ValueError as error:
+        raise InvalidInput(f"repository {shown(uri)!r}", "is not a URI", "correct it") from error
     opener = _OPENERS.get(parts.scheme)
     if parts.scheme in {"http", "https"}:
         raise InvalidInput(
@@ -42,9 +45,15 @@ def open_repository(uri: str, access: Access = _DEFAULT) -> Repository:
 
 
 def _files(uri: str, parts: SplitResult, access: Access) -> Repository:  # noqa: ARG001  (nothing stands in the way)
-    if parts.netloc not in {"", "localhost"} or not parts.path.startswith("/") or parts.query or parts.fragment:
+    if (
+        parts.netloc not in {"", "localhost"}
+        or not parts.path.startswith("/")
+        or parts.query
+        or parts.fragment
+        or "%00" in parts.path
+    ):
         raise InvalidInput(
-            f"repository {uri!r}", "does not name a directory of this machine", "write file:///directory"
+            f"repository {shown(uri)!r}", "does not name a directory of this machine", "write file:///directory"
         )
     return FilesRepository(Path(unquote(parts.path)), uri)
 
@@ -74,7 +83,7 @@ def _bucket_and_prefix(uri: str, parts: SplitResult) -> tuple[str, str]:
     rest = uri[len(parts.scheme) + len("://") :]
     bucket, _, prefix = rest.partition("/")
     if not uri.startswith(f"{parts.scheme}://") or not bucket:
-        raise InvalidInput(f"repository {uri!r}", "names no bucket", f"write {parts.scheme}://bucket/prefix")
+        raise InvalidInput(f"repository {shown(uri)!r}", "names no bucket", f"write {parts.scheme}://bucket/prefix")
     return bucket, prefix
 
 

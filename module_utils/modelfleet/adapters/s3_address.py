@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit
 
 from ..errors import InvalidInput
+from ..locations import without_user
 from .s3_xml import region_name
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def checked_bucket(bucket: str) -> str:
     Raises:
         InvalidInput: no bucket is named so, or it is of a kind that works differently.
     """
-    subject = f"bucket {bucket!r}"
+    subject = f"bucket {without_user(bucket)!r}"
     if not _BUCKET.fullmatch(bucket):
         remedy = "write s3://<bucket>, or s3://<bucket>/<prefix>"
         raise InvalidInput(subject, "is not the name of an S3 bucket", remedy)
@@ -82,13 +83,13 @@ def checked_endpoint(endpoint: str) -> str:
     Raises:
         InvalidInput: it is not ``http(s)://host[:port][/path]``.
     """
-    parts = urlsplit(endpoint)
     try:
+        parts = urlsplit(endpoint)
         port = parts.port
     except ValueError:
-        port = -1
+        parts, port = urlsplit(""), None
     plain = parts.hostname and not parts.query and not parts.fragment and "@" not in parts.netloc
-    if parts.scheme not in _DEFAULT_PORTS or not plain or port == -1:
+    if parts.scheme not in _DEFAULT_PORTS or not plain:
         # It may hold a password, so it is not shown.
         problem = "is not the base URL of a server"
         raise InvalidInput("the S3 endpoint", problem, "write http://host:port or https://host, without user or query")

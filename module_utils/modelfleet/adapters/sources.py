@@ -233,8 +233,11 @@ def _question(model: str, place: Place) -> Question[dict[str, Found]]:
 def _path(uri: str) -> Path | None:
     """Return the path that a URI means on this machine; None when it means none."""
     if uri.startswith("file:"):
-        parts = urlsplit(uri)
-        if parts.netloc not in {"", "localhost"} or parts.query or parts.fragment:
+        try:
+            parts = urlsplit(uri)
+        except ValueError:
+            return None
+        if parts.netloc not in {"", "localhost"} or parts.query or parts.fragment or "%00" in parts.path:
             return None
         uri = unquote(parts.path)
     return Path(os.path.normpath(f"/{uri.lstrip('/')}")) if uri.startswith("/") else None

@@ -238,7 +238,7 @@ def test_an_emulator_is_found_by_the_environment(bucket, gcs_server, monkeypatch
     assert open_repository(f"{bucket.uri}/models").list_models() == {"digits": (1,)}
 
 
-@pytest.mark.parametrize("endpoint", ["ftp://host", "http://", "http://host?x=1"])
+@pytest.mark.parametrize("endpoint", ["ftp://host", "http://", "http://host?x=1", "http://[host", "host:70000"])
 def test_an_endpoint_must_be_a_url(endpoint):
     with pytest.raises(InvalidInput, match="not the URL of a server"):
         open_repository("gs://bucket", Access(gcs_endpoint=endpoint))

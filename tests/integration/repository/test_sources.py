@@ -262,6 +262,10 @@ def test_neighbours_of_a_failing_source_go_on(sources, server, tmp_path):
         "host": "file://elsewhere/m",
         "query": "file:///m?x=1",
         "bucket": "gs://NO/m",
+        "keys": "s3://me:s3cret@bucket/m",
+        "token": "gs://me:s3cret@bucket/m",
+        "bracket": "file://[m",
+        "zero": "file:///m%00",
         "nobucket": "s3://no-such-bucket/m",
         "gone": f"{server.url}/gone.zip",
         "secret": f"{server.url}/secret.zip",
@@ -273,7 +277,9 @@ def test_neighbours_of_a_failing_source_go_on(sources, server, tmp_path):
     assert files(found, "fine", 3) == {"saved_model.pb": b"x"}
     kinds = {name: type(error_of(found, name, 6 if name == "gone" else 1)) for name in uris if name != "fine"}
     assert kinds == {
-        **dict.fromkeys(["volume", "word", "host", "query", "bucket", "password"], InvalidInput),
+        **dict.fromkeys(
+            ["volume", "word", "host", "query", "bucket", "keys", "token", "bracket", "zero", "password"], InvalidInput
+        ),
         **dict.fromkeys(["nobucket", "gone"], SourceNotFound),
         "secret": SourceForbidden,
         "refused": SourceUnavailable,

@@ -9,6 +9,7 @@ import time
 import pytest
 from modelfleet.config_directory import COUNT_LIMIT, SIZE_LIMIT, read, token
 from modelfleet.errors import InvalidInput, SourceForbidden, SourceNotFound, SourceUnavailable
+from modelfleet.kserve import parse
 from modelfleet.waiting import Clock
 
 from tests.support.projected_volume import MARKER_BYTES, STEADY, ProjectedVolume, replacing
@@ -69,6 +70,16 @@ def test_what_is_no_file_is_never_waited_for(folder):
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(folder / "sock"))
         assert read(folder).files == {}
+
+
+def test_a_directory_with_the_name_of_a_file_is_a_file_that_cannot_be_read(folder):
+    """As engines of containers make it where the file that is to be mounted does not exist."""
+    (folder / "models.json").mkdir()
+    (folder / "lost+found").mkdir()
+    revision = read(folder)
+    assert (revision.files, revision.unreadable) == ({}, {"models.json": "cannot be read: Is a directory"})
+    with pytest.raises(SourceUnavailable, match="nothing about it changes"):
+        parse(revision.files, revision.unreadable)
 
 
 def test_a_projected_volume_is_read_behind_its_link(folder):
@@ -275,6 +286,15 @@ def test_too_many_files_are_refused(folder, monkeypatch):
     assert caught.value.subject == str(folder)
     assert token(folder).startswith("unreadable: holds 4 files")
     assert COUNT_LIMIT == 10_000
+
+
+def test_too_many_bytes_are_refused_before_they_are_read(folder, monkeypatch):
+    monkeypatch.setattr("modelfleet.config_directory.TOTAL_LIMIT", 3)
+    (folder / "m1").write_bytes(b"abc")
+    assert read(folder).files == {"m1": b"abc"}
+    (folder / "m2").write_bytes(b"d")
+    with pytest.raises(InvalidInput, match="holds more than 3 bytes"):
+        read(folder)
 
 
 def test_exchanges_while_reading_never_mix_two_revisions(folder):

@@ -171,6 +171,9 @@ def test_escapes_of_a_uri_are_understood(tmp_path):
         ("", "not a URI"),
         ("file://host/models", "this machine"),
         ("file:models", "this machine"),
+        ("file:///models%00", "this machine"),
+        ("file://[models", "not a URI"),
+        ("s3://[models", "not a URI"),
     ],
 )
 def test_what_cannot_be_opened_says_so(uri, words):

@@ -88,6 +88,12 @@ def test_a_list_that_is_none_is_refused_as_a_whole(content, words):
     assert caught.value.remedy
 
 
+def test_a_list_of_more_models_than_a_node_has_is_refused_as_a_whole():
+    assert len(parse({LIST_NAME: b"[1" + b",1" * 9_999 + b"]"}).problems) == 10_000
+    with pytest.raises(InvalidInput, match="lists 10001 models"):
+        parse({LIST_NAME: b"[1" + b",1" * 10_000 + b"]"})
+
+
 def test_a_list_that_cannot_be_read_is_refused_as_a_whole():
     with pytest.raises(SourceUnavailable, match=r"models\.json: is larger than 5 bytes; "):
         parse({"m2": b"{}"}, {LIST_NAME: "is larger than 5 bytes"})
@@ -160,9 +166,11 @@ def test_a_wrong_field_is_named_and_is_the_problem_of_its_model_alone(spec, word
     error.one_line().encode()
 
 
-@pytest.mark.parametrize("spec", [None, "gs://bucket/m", [GOOD]])
+@pytest.mark.parametrize("spec", [None, "https://me:s3cret@host/m", [GOOD], ["https://me:s3cret@host/m"]])
 def test_a_model_without_a_specification_is_refused(spec):
-    assert "is defined by" in str(problem(listed({"modelName": "m", "modelSpec": spec})))
+    told = str(problem(listed({"modelName": "m", "modelSpec": spec})))
+    assert "is defined by" in told
+    assert "s3cret" not in told
 
 
 def test_the_allowed_frameworks_are_named():
@@ -227,7 +235,8 @@ def test_a_model_that_is_defined_twice_must_be_defined_alike():
         ({"modelName": "", "modelSpec": GOOD}, "names the model ''"),
         ({"modelName": 3, "modelSpec": GOOD}, "names the model 3"),
         ({"modelName": "../etc", "modelSpec": GOOD}, "names the model '../etc'"),
-        ("m", "is 'm', not a model"),
+        ("https://me:s3cret@host/m", "is a text, not a model"),
+        (["https://me:s3cret@host/m"], "is a list of 1, not a model"),
         (None, "is None, not a model"),
     ],
 )
@@ -236,6 +245,7 @@ def test_an_entry_that_names_no_model_keeps_every_other_model_from_being_taken_f
     assert (found.models, found.partial) == ({"m": M}, True)
     error = problem(found, f"{LIST_NAME}[0]")
     assert words in str(error)
+    assert "s3cret" not in str(error)
     assert error.remedy
     kept = found.followed({"m": Definition("old"), "unnamed": Definition("old")})
     assert kept == {"m": M, "unnamed": Definition("old")}

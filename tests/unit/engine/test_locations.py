@@ -11,6 +11,7 @@ from modelfleet.locations import Location, shown
     [
         ("gs://b/m?x#y", "gs://b/m?x#y"),
         ("s3://b/m@1", "s3://b/m@1"),
+        ("s3://key:s3cret@b/m@1?x", "s3://b/m@1?x"),
         ("/models/m", "/models/m"),
         ("https://me:s3cret@h:8/m.zip?key=s3cret#sha256=1", "https://h:8/m.zip"),
         ("ftp://me:s3cret@h/m", "ftp://h/m"),

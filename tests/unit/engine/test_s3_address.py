@@ -134,7 +134,15 @@ def test_a_region_never_changes_the_host_that_is_asked(region):
 
 @pytest.mark.parametrize(
     "endpoint",
-    ["store:9000", "ftp://store", "http:///x", "http://store:70000", "http://store?x=1", "http://me:secret@store"],
+    [
+        "store:9000",
+        "ftp://store",
+        "http:///x",
+        "http://store:70000",
+        "http://[store",
+        "http://store?x=1",
+        "http://me:secret@store",
+    ],
 )
 def test_what_is_no_endpoint_is_refused_without_showing_it(endpoint):
     with pytest.raises(InvalidInput, match="write http://host:port") as refused:
@@ -146,3 +154,9 @@ def test_what_is_no_endpoint_is_refused_without_showing_it(endpoint):
 def test_what_names_no_usable_bucket_is_refused(bucket):
     with pytest.raises(InvalidInput):
         checked_bucket(bucket)
+
+
+def test_keys_that_are_written_before_a_bucket_are_not_shown():
+    with pytest.raises(InvalidInput, match="bucket 'models'") as refused:
+        checked_bucket("id:s3cret@models")
+    assert "s3cret" not in str(refused.value)
