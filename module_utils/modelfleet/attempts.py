@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from .errors import SourceUnavailable
+from .errors import SourceChanged, SourceUnavailable
 
 if TYPE_CHECKING:
     from .backoff import Backoff
@@ -40,8 +40,8 @@ class Attempts:
 
     def failed(self, key: Key, error: ModelfleetError, source: str, now: float) -> Failure:
         """Remember a failure; what failed often, or only a person can mend, is tried again at the longest pace."""
-        earlier = self._failures.get(key)
-        count = earlier.count + 1 if earlier and earlier.source == source else 1
+        earlier = self.against(key, source)
+        count = earlier.count + 1 if earlier else 1
         asked = error.retry_after_s if isinstance(error, SourceUnavailable) else 0.0
         hopeful = error.retryable and count <= self._retries
         wait = self._backoff.wait_s(count, asked)
@@ -54,10 +54,19 @@ class Attempts:
         """Return the last failure of a version, if it did not come since."""
         return self._failures.get(key)
 
-    def ready(self, key: Key, source: str, now: float) -> bool:
-        """Return whether a version may be tried; one with a new source always may."""
+    def against(self, key: Key, source: str) -> Failure | None:
+        """Return the last failure of a version as far as it speaks against a source.
+
+        That of another source does not, unless it was that the source would not stay the same.
+        """
         failure = self._failures.get(key)
-        return failure is None or failure.source != source or failure.not_before <= now
+        counts = failure is not None and (failure.source == source or isinstance(failure.error, SourceChanged))
+        return failure if counts else None
+
+    def ready(self, key: Key, source: str, now: float) -> bool:
+        """Return whether a version may be tried; one with a new source may, unless it never stays the same."""
+        failure = self.against(key, source)
+        return failure is None or failure.not_before <= now
 
     def forget(self, key: Key) -> None:
         """Forget the failures of a version: it came, or an operator wants it tried now."""

@@ -90,6 +90,33 @@ def sync_file_system(path: Path) -> bool:
     return True
 
 
+def sync_tree(folder: Path) -> None:
+    """Bring every file and directory below a directory to disk.
+
+    Raises:
+        OSError: something cannot be read or written.
+    """
+    if sync_file_system(folder):
+        return
+    for inner, _, names in os.walk(folder, topdown=False):
+        for name in names:
+            sync_file(Path(inner, name))
+        sync_directory(Path(inner))
+
+
+def sync_file(path: Path) -> None:
+    """Bring a file to disk.
+
+    Raises:
+        OSError: it cannot be opened or written.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def reserve(descriptor: int, size: int) -> None:
     """Take the disk space of an open file before its bytes come, where the file system can; set its size.
 

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 from typing import TYPE_CHECKING, Callable
 
 from .adapters.checksums import crc32c_of
+from .durable import reported
+
+#: What hinders a reader whatever it reads.
+_OWN_TROUBLE = {errno.EMFILE, errno.ENFILE, errno.ENOMEM}
 
 if TYPE_CHECKING:
     from .store import Store
@@ -25,6 +30,7 @@ def damaged_files(
 
     Raises:
         MissingDependency: the library for checksums is not installed.
+        StoreError: this program lacks memory or descriptors; that says nothing about the files.
     """
     receipt = store.receipt(model, version)
     folder = store.root / model / str(version)
@@ -32,7 +38,10 @@ def damaged_files(
     for obj in receipt.objects if receipt else ():
         try:
             sound = crc32c_of(folder / obj.path, read) == obj.crc32c
-        except OSError:
+        except OSError as error:
+            if error.errno in _OWN_TROUBLE:
+                with reported(folder):
+                    raise
             sound = False
         if not sound:
             damaged.append(obj.path)

@@ -9,8 +9,9 @@ from datetime import datetime, timezone
 from enum import Enum
 from typing import TYPE_CHECKING, Callable, Protocol
 
+from . import digests
 from .adapters.checksums import crc32c_function, crc32c_of
-from .durable import reported
+from .durable import reported, sync_tree
 from .errors import SourceUnavailable
 from .pull_plan import Kind
 from .receipts import Receipt
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from .adapters.repository import RemoteObject, Repository, Source
-    from .errors import DigestMismatch, ModelfleetError
+    from .errors import DigestMismatch, ModelfleetError, SourceIncomplete
     from .pull_plan import PullItem
     from .store import Store
 
@@ -96,6 +97,7 @@ class Job:
         active: How many workers are on it.
         started: Whether any was.
         served: When a worker took a unit of it last; 0 before the first.
+        began: When a worker took the first one.
         not_before: When the next unit may be taken, by the pool's clock.
         failures: Failed tries since the last byte came that counts.
         dropped: Whether nobody wants it any more.
@@ -120,6 +122,7 @@ class Job:
         self.active = 0
         self.started = False
         self.served = 0.0
+        self.began = 0.0
         self.not_before = 0.0
         self.failures = 0
         self.dropped = False
@@ -154,7 +157,7 @@ class Job:
     def next_step(self) -> None:
         """Go on when no unit is left and no worker is on it: add units, or set the fate."""
 
-    def damaged(self, error: DigestMismatch) -> bool:  # noqa: ARG002  (what is read once only is never read again)
+    def damaged(self, error: DigestMismatch | SourceIncomplete) -> bool:  # noqa: ARG002  (what is read once only is never read again)
         """Read again what arrived damaged; return False when that is of no use."""
         return False
 
@@ -176,6 +179,8 @@ class Comparison(Job):
         local = self._local(worker)
         equal = local is not None and local == self._source(worker)
         if equal and local is not None:
+            if item.kind is Kind.ADOPT:
+                self._prove(worker)
             objects = sorted(item.objects, key=lambda obj: obj.path)
             receipt = Receipt(
                 self._repository.origin(item.model, item.version),
@@ -202,6 +207,21 @@ class Comparison(Job):
                 worker.check()
                 checksums[obj.path] = crc32c_of(folder / obj.path)
         return checksums
+
+    def _prove(self, worker: Worker) -> None:
+        """Check what every version is checked for before its receipt is written, and bring it to disk.
+
+        Raises:
+            DigestMismatch: a file is not what the publisher's digests announce.
+        """
+        folder, paths = (
+            self._store.root / self.item.model / str(self.item.version),
+            [obj.path for obj in self.item.objects],
+        )
+        with reported(folder):
+            if digests.FILE_NAME in paths:
+                digests.verify(folder, paths, self.item.subject, worker.check)
+            sync_tree(folder)
 
     def _source(self, worker: Worker) -> dict[str, int]:
         return {obj.path: self._read(worker, obj) if obj.crc32c is None else obj.crc32c for obj in self.item.objects}

@@ -22,6 +22,7 @@ from .transfer import Transfer
 from .waiting import Clock
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from typing import Callable
 
     from .adapters.repository import Repository
@@ -73,7 +74,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class View:
-    """A version on its way, as others see it; sizes in bytes, the age in seconds."""
+    """A version on its way, as others see it; sizes in bytes, the time since a worker took it in seconds."""
 
     item: PullItem
     done: int
@@ -102,7 +103,6 @@ class Pool:
         self._board = Board(settings, clock or Clock())
         self._lock = self._board.lock
         self._jobs = self._board.jobs
-        self._began: dict[Key, float] = {}
         self._last_errors: dict[Key, ModelfleetError] = {}
         self._outcomes: list[Outcome] = []
         self._workers: list[PullWorker] = []
@@ -112,6 +112,17 @@ class Pool:
     def stalls(self) -> int:
         """How many reads were given up because no byte came."""
         return self._board.stalls
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is on its way."""
+        with self._lock:
+            return not self._jobs
+
+    def begun(self) -> list[Key]:
+        """Return which of the versions on their way a worker has taken at least once."""
+        with self._lock:
+            return list(self._board.begun)
 
     def add(self, item: PullItem, repository: Repository) -> bool:
         """Bring, adopt or compare a version; return False when it is on its way already.
@@ -130,7 +141,6 @@ class Pool:
             else:
                 job = Comparison(item, repository, self._store)
             self._board.add(key, job)
-            self._began[key] = self._board.clock.now()
             self._start()
             self._lock.notify_all()
         return True
@@ -155,23 +165,24 @@ class Pool:
             self._board.paused = paused
             self._lock.notify_all()
 
-    def views(self) -> dict[Key, View]:
-        """Return what is on its way."""
+    def views(self, keys: Collection[Key] | None = None) -> dict[Key, View]:
+        """Return what is on its way, or what of some versions is."""
         with self._lock:
             now = self._board.clock.now()
+            chosen = self._jobs if keys is None else {key: self._jobs[key] for key in keys if key in self._jobs}
             return {
                 key: View(
                     item=job.item,
                     done=job.done,
                     read=job.read,
                     total=job.total,
-                    age_s=now - self._began[key],
+                    age_s=now - job.began if job.served else 0.0,
                     active=job.active > 0,
                     verifying=job.verifying,
                     error=self._last_errors.get(key),
                     retry_in_s=max(0.0, job.not_before - now),
                 )
-                for key, job in self._jobs.items()
+                for key, job in chosen.items()
             }
 
     def collect(self, timeout_s: float) -> list[Outcome]:
@@ -251,6 +262,8 @@ class Pool:
                     now = self._board.clock.now()
                     if job is not worker.last:
                         worker.last, worker.turn_began = job, now
+                    if not job.served:
+                        job.began = now
                     job.active += 1
                     job.served = now
                     return job, job.units.popleft()
@@ -295,7 +308,7 @@ class Pool:
         self.failed_tries += 1
         self._last_errors[key] = error
         passing = job.divisible and isinstance(error, (SourceUnavailable, Stalled)) and not job.verifying
-        if isinstance(error, DigestMismatch) and job.damaged(error):
+        if isinstance(error, (DigestMismatch, SourceIncomplete)) and job.damaged(error):
             return
         if not passing:
             job.error = job.error or error
@@ -329,7 +342,6 @@ class Pool:
         finally:
             with self._lock:
                 self._board.remove(key)
-                del self._began[key]
                 self._last_errors.pop(key, None)
                 self._outcomes.append(Outcome(job.item, fate, failed, blamed, job.moved, job.crash))
                 self._lock.notify_all()

@@ -153,6 +153,25 @@ def set_aside(store: Store, refusal: Refusal) -> None:
         store.quarantine(refusal.model, refusal.version, record)
 
 
+def tidy(store: Store, desired: Desired, log: Callable[[PullEvent], None]) -> None:
+    """Delete what interrupted work left behind, but for what is still to be finished.
+
+    What cannot be deleted is told; it is no reason to bring nothing.
+    """
+    wanted = {(name, version) for name, model in desired.models.items() for version in model.versions}
+    try:
+        store.clean_staging(
+            [
+                key
+                for key in store.staged()
+                if (key in wanted or key[0] in desired.unresolved) and store.complete(*key) is None
+            ]
+        )
+    except ModelfleetError as error:
+        details = {"reason": error.code, "problem": error.one_line()}
+        log(PullEvent("Cleaning up failed", details=details, failure=True))
+
+
 class _Run:
     """One call of ``converge``."""
 
@@ -184,7 +203,7 @@ class _Run:
             prepared = prepare(self._manifest, self._repository, self._store, self._node, self._settings)
             self._record(prepared)
             items = self._due((*prepared.plan.items, *prepared.plan.comparisons))
-            self._store.clean_staging([(item.model, item.version) for item in items if item.kind is Kind.PULL])
+            tidy(self._store, prepared.desired, self._log)
             for item in items:
                 self._log(PullEvent("Should download", item.model, item.version, {"bytes": item.bytes}))
                 self._pool.add(item, self._repository)
@@ -222,8 +241,8 @@ class _Run:
 
     def _final(self, key: Key, source: str) -> bool:
         """Return whether a version failed for good, or too often."""
-        failure = self._attempts.of(key)
-        if failure is None or failure.source != source:
+        failure = self._attempts.against(key, source)
+        if failure is None:
             return False
         return not failure.error.retryable or failure.count > self._settings.retries
 
@@ -234,7 +253,7 @@ class _Run:
             outcomes = self._pool.collect(_LOOK_S)
             for outcome in outcomes:
                 again |= self._note(outcome)
-            if not outcomes and not self._pool.views():
+            if not outcomes and self._pool.idle:
                 return again
 
     def _wait(self, planned: Collection[Key]) -> bool:
@@ -246,7 +265,7 @@ class _Run:
             if key in planned and not self._final(key, failure.source)
         ]
         patience_s = _SILENCE * self._settings.stall_s
-        if any(time.time() - self._store.staged_at(*key) < patience_s for key in self._busy):
+        if any(abs(time.time() - self._store.staged_at(*key)) < patience_s for key in self._busy):
             waits.append(_LOOK_S)
         self._busy.clear()
         if not waits:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from .errors import StoreBusy
@@ -21,9 +22,12 @@ class Claim(NamedTuple):
     descriptor: int
 
     def release(self) -> None:
-        """Give the right back, and remove its file; harmless when that is gone."""
-        self.path.unlink(missing_ok=True)
-        os.close(self.descriptor)
+        """Give the right back, and remove its file; one that stays hinders nobody."""
+        try:
+            with suppress(OSError):
+                self.path.unlink()
+        finally:
+            os.close(self.descriptor)
 
 
 def claim(folder: Path) -> Claim:

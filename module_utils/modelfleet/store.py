@@ -94,6 +94,10 @@ class Store:
         """
         with reported(self.root):
             found = {model: self._scan_model(model) for model in _folders(str(self.root), is_model_name)}
+        # Receipts are remembered, but not for ever: versions come and go.
+        for model, version in list(self._receipts):
+            if version not in found.get(model, ()):
+                self._receipts.pop((model, version), None)
         return {model: versions for model, versions in found.items() if versions}
 
     def fingerprint(self, model: str, version: int) -> str:
@@ -238,9 +242,11 @@ class Store:
         for place, _, names in os.walk(folder):
             for name in names:
                 try:
-                    total += os.lstat(f"{place}/{name}").st_blocks * 512
+                    status = os.lstat(f"{place}/{name}")
                 except OSError:  # gone in between
                     continue
+                # Another version has what is shared: it was free before, and is no room for what is still to come.
+                total += status.st_blocks * 512 if status.st_nlink == 1 else 0
         return total
 
     def staged_at(self, model: str, version: int) -> float:
@@ -291,7 +297,7 @@ class Store:
             wanted: Versions whose preparation goes on; what somebody prepares now is left alone as well.
 
         Raises:
-            StoreError: something cannot be removed.
+            StoreError: something cannot be removed; everything else was.
         """
         top = self.root / _STAGING
         kept = {f"{model}.{version}" for model, version in wanted}
@@ -299,7 +305,16 @@ class Store:
             return ()
         with self._commit(), reported(top):
             present = {entry.name.removesuffix(".lock") for entry in top.iterdir()}
-            return tuple(name for name in sorted(present - kept) if _cleaned(top / name))
+            cleaned, failed = [], None
+            for name in sorted(present - kept):
+                try:
+                    if _cleaned(top / name):
+                        cleaned.append(name)
+                except OSError as error:
+                    failed = failed or error
+            if failed:
+                raise failed
+        return tuple(cleaned)
 
     def uncertify(self, model: str, version: int) -> None:
         """Withdraw the proof that a version is complete; its files stay until they are brought anew.
@@ -319,7 +334,7 @@ class Store:
             StoreError: the record cannot be written.
         """
         path = self._record_path(model, version)
-        with reported(path):
+        with self._commit(), reported(path):
             make_directory(path.parent)
             replace_file(path, (json.dumps(asdict(record), indent=1) + "\n").encode())
 
@@ -331,10 +346,10 @@ class Store:
         """
         path = self._record_path(model, version)
         with reported(path):
-            try:
-                path.unlink()
-            except FileNotFoundError:
+            if not path.exists():
                 return False
+        with self._commit(), reported(path):
+            path.unlink(missing_ok=True)
             _remove_if_empty(path.parent)
         return True
 

@@ -10,11 +10,19 @@ from . import digests
 from .adapters.archives import unpack
 from .adapters.checksums import crc32c_function, crc32c_of
 from .adapters.repository import Announcing
-from .durable import reported, reserve, sync_file_system
-from .errors import DigestMismatch, NoSpace, SourceChanged, SourceIncomplete, SourceUnavailable, StoreError
+from .durable import reported, reserve, sync_file, sync_file_system
+from .errors import (
+    DigestMismatch,
+    NoSpace,
+    SourceChanged,
+    SourceForbidden,
+    SourceIncomplete,
+    SourceUnavailable,
+    StoreError,
+)
 from .jobs import Fate, Job, LeaveError, Unit, Worker, now
 from .journal import Piece
-from .pull_plan import digest_missing, no_space, space_of
+from .pull_plan import digest_missing, no_space, overwritten, space_of
 from .pull_status import PullEvent
 from .receipts import Receipt, fingerprint
 from .saved_model import files_below, validate_saved_model
@@ -97,8 +105,10 @@ class Transfer(Job):
         staging, self._staging = self._staging, None
         if staging is None:
             return
-        kept = self.fate in {None, Fate.FAILED} and (self.error is None or self.error.retryable)
-        if kept and not isinstance(self.error, _USELESS):
+        error = self.error
+        # Credentials run out in the middle of a pull: with new ones it goes on.
+        passing = error is None or error.retryable or isinstance(error, SourceForbidden)
+        if self.fate in {None, Fate.FAILED} and passing and not isinstance(error, _USELESS):
             staging.close()
         else:
             staging.discard()
@@ -112,8 +122,10 @@ class Transfer(Job):
             self._staging = staging
         seen = fingerprint(item.objects)
         known = self._store.complete(item.model, item.version)
-        if known and known.fingerprint == seen:
-            self.fate = Fate.SAME  # somebody brought it since it was planned
+        if known:  # somebody brought it since it was planned
+            if known.fingerprint != seen:
+                raise overwritten(item.subject)
+            self.fate = Fate.SAME
             return
         with reported(staging.path):
             earlier = staging.journal.resume(seen)
@@ -215,7 +227,12 @@ class Transfer(Job):
                 if obj is None or obj.path in self._pieces or obj.path in self._checksums:
                     continue
                 worker.check()
-                if known.crc32c is not None and _shared(folder / known.path, known, self._target(staging, obj)):
+                fits = known.crc32c is not None and obj.crc32c in {None, known.crc32c}
+                if (
+                    known.crc32c is not None
+                    and fits
+                    and _shared(folder / known.path, known, self._target(staging, obj))
+                ):
                     self._checksums[obj.path] = known.crc32c
                     linked += obj.size
         return linked
@@ -340,14 +357,14 @@ class Transfer(Job):
             raise DigestMismatch(subject, f"arrived with {arrived} instead of {announced}", _PUBLISH_AGAIN)
         if obj.size > SMALL:
             with reported(target):
-                _sync(target)
+                sync_file(target)
         with self.lock:
             self._checksums[obj.path] = checksum or 0
             if obj.size <= SMALL:
                 self._unwritten -= obj.size
 
-    def damaged(self, error: DigestMismatch) -> bool:
-        """Read an object that arrived damaged again; return False when it was so too often."""
+    def damaged(self, error: DigestMismatch | SourceIncomplete) -> bool:
+        """Read again what arrived damaged; return False when it was so too often, or cannot have been on its way."""
         self._damaged[error.subject] = self._damaged.get(error.subject, 0) + 1
         return not self._finishing and self._damaged[error.subject] < DAMAGED_READS
 
@@ -355,16 +372,11 @@ class Transfer(Job):
         """Check the version as a whole and publish it."""
         item, staging = self.item, self._open_staging()
         worker.busy(f"checking {item.subject}")
-        with reported(staging.path):
-            if self._archived:
-                self._unpack(staging, worker)
-            files = files_below(str(staging.path))
-            validate_saved_model(staging.path, item.subject)
-            if any(path == digests.FILE_NAME for path, _ in files):
-                digests.verify(staging.path, [path for path, _ in files], item.subject, worker.check)
-            elif self._require_digest:
-                raise digest_missing(item.subject)
-            self._bring_to_disk(staging, files)
+        try:
+            files = self._checked(staging, worker)
+        except (DigestMismatch, SourceIncomplete):
+            self._doubt_unproven(staging)
+            raise
         worker.check()
         # An upload that is still going on adds objects: what was listed must still be all there is.
         now = self._repository.objects(item.model, item.version, fresh=True)
@@ -376,11 +388,51 @@ class Transfer(Job):
         self._store.release(item.model, item.version)
         self.fate = Fate.PULLED
 
+    def _checked(self, staging: Staging, worker: Worker) -> list[tuple[str, int]]:
+        """Return the version's files with their sizes, sound as a whole and on disk."""
+        item = self.item
+        with reported(staging.path):
+            if self._archived:
+                self._unpack(staging, worker)
+            files = files_below(str(staging.path))
+            validate_saved_model(staging.path, item.subject)
+            if any(path == digests.FILE_NAME for path, _ in files):
+                digests.verify(staging.path, [path for path, _ in files], item.subject, worker.check)
+            elif self._require_digest:
+                raise digest_missing(item.subject)
+            self._bring_to_disk(staging, files)
+        return files
+
+    def _doubt_unproven(self, staging: Staging) -> None:
+        """Queue anew what nobody announced a checksum of: it may have been damaged on its way."""
+        doubtful = [obj for obj in self.item.objects if obj.path in self._pieces and not self._proven(obj)]
+        for obj in doubtful:
+            with self.lock, reported(staging.journal.path):
+                del self._pieces[obj.path], self._checksums[obj.path]
+                staging.journal.forget(obj.path)
+                if obj.size <= SMALL:
+                    self._unwritten += obj.size
+            self._advance(-obj.size, read=False)
+            self._queue(missing(obj, (), self._segment_bytes))
+        if doubtful:
+            self._finishing = self.verifying = False
+
+    def _proven(self, obj: RemoteObject) -> bool:
+        """Return whether an object was compared with what the repository announces."""
+        algorithm, _, _ = (self._announced.get(obj.path) or obj.content).partition(":")
+        return obj.crc32c is not None or algorithm in _HASHES
+
     def _unpack(self, staging: Staging, worker: Worker) -> None:
         for obj in self.item.objects:
             if obj.archive:
-                limit = max(0, self._room())
-                unpack(self._target(staging, obj), obj.archive, staging.path, limit_bytes=limit, check=worker.check)
+                unpack(
+                    self._target(staging, obj),
+                    obj.archive,
+                    staging.path,
+                    limit_bytes=max(0, self._room()),
+                    check=worker.check,
+                    subject=self.item.subject,
+                )
 
     def _bring_to_disk(self, staging: Staging, files: Sequence[tuple[str, int]]) -> None:
         """Bring the small files to disk; the large ones were, each when it was complete."""
@@ -388,7 +440,7 @@ class Transfer(Job):
         if len(small) >= MANY_FILES and sync_file_system(staging.path):
             return
         for path in small:
-            _sync(staging.path / path)
+            sync_file(staging.path / path)
 
     def _receipt(self, staging: Staging, files: Sequence[tuple[str, int]]) -> Receipt:
         item, at = self.item, now()
@@ -435,14 +487,6 @@ def _write(descriptor: int, piece: memoryview, offset: int) -> None:
     while piece:
         count = os.pwrite(descriptor, piece, offset)
         piece, offset = piece[count:], offset + count
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _checksum_at(

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from modelfleet.adapters.repository import RemoteObject
@@ -88,7 +89,7 @@ def test_leftovers_are_deleted_but_neither_what_is_worked_on_nor_what_is_still_w
         if version > 1:
             staging.close()
     assert store.clean_staging([("digits", 2)]) == ("digits.3",)
-    with pytest.raises(StoreBusy, match="digits.1: is being prepared by process"):
+    with pytest.raises(StoreBusy, match=r"digits\.1: is being prepared by process"):
         store.stage("digits", 1)
     again = store.stage("digits", 2)
     assert (again.path / "f0").read_bytes() == b"half"
@@ -236,3 +237,34 @@ def test_two_directories_change_places_in_one_step(tmp_path):
     assert ((one / "name").read_text(), (other / "name").read_text()) == ("other", "one")
     with pytest.raises(OSError, match="No such file"):
         exchange(one, tmp_path / "missing")
+
+
+def test_what_is_shared_with_another_version_is_no_room_that_an_unfinished_one_has_taken(store):
+    publish(store, "digits", 1, b"x" * 100_000)
+    staging = store.stage("digits", 2)
+    (staging.path / "f0").hardlink_to(store.root / "digits" / "1" / "f0")
+    assert store.staged_bytes("digits", 2) == 0
+    (staging.path / "f1").write_bytes(b"y" * 8192)
+    assert store.staged_bytes("digits", 2) == 8192
+    staging.discard()
+
+
+def test_receipts_of_versions_that_are_gone_are_forgotten(store):
+    for version in (1, 2):
+        publish(store, "digits", version, b"abc")
+    store.scan()
+    store.remove("digits", 1)
+    store.scan()
+    assert list(store._receipts) == [("digits", 2)]
+
+
+def test_a_claim_whose_file_cannot_be_removed_is_given_back_all_the_same(store, monkeypatch):
+    staging = store.stage("digits", 1)
+
+    def refusing(path, **_):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "unlink", refusing)
+        staging.close()
+    store.stage("digits", 1).discard()
