@@ -50,7 +50,7 @@ def test_kills_at_random_moments(lab, pullers, tmp_path, capsys, service):
         while (ending := pullers.run(task, dice.uniform(0, duration * 0.7))).killed:
             here += 1
             assert complaints(store, lab.shelf.versions) == [], f"seed {SEED}, kill {kills + here}"
-            if here >= 30:
+            if kills + here >= KILLS // 2:
                 ending = pullers.run(task)
                 break
         assert not ending.killed

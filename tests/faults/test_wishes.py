@@ -46,6 +46,21 @@ def test_a_download_that_hangs_is_cancelled_as_well(lab):
         assert time.monotonic() - began < 2
 
 
+def test_an_operator_can_cancel_while_the_repository_hangs(lab):
+    lab.shelf.publish("m", 1, saved_model("m", 40 * MIB))
+    lab.proxy.add(Fault("/o/m/", rate=4 * MIB))
+    with lab.puller(wants("m"), stall_s=5) as puller:
+        assert lab.proxy.wait_for_bytes("/o/m/", MIB)
+        hang = lab.proxy.add(Fault(r"/o\?", hang=-1))
+        puller.wait(lambda: hang.hits)
+        began = time.monotonic()
+        assert puller.puller.cancel("m") == (("m", 1),)
+        puller.wait(lambda: all(item.ended for item in lab.proxy.seen("/o/m/")) and not leftovers(lab.store))
+        assert time.monotonic() - began < 2
+        assert puller.puller.status().node == "node"
+        lab.proxy.remove(hang)
+
+
 def test_a_model_that_is_withdrawn_in_mid_pull_leaves_nothing_and_comes_back(lab):
     files = saved_model("m", 8 * MIB)
     lab.shelf.publish("m", 1, files)
