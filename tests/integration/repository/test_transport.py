@@ -8,6 +8,7 @@ import threading
 import time
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from pathlib import Path
 
 import pytest
 from modelfleet.adapters import transport as transport_module
@@ -480,3 +481,28 @@ def test_a_proxy_must_be_one_of_http(proxy):
     transport = Transport(Access(proxy=proxy))
     with pytest.raises(InvalidInput, match="not an HTTP proxy"):
         transport.once(Request("x", "http://localhost/"))
+
+
+def test_nothing_is_left_open():
+    def descriptors():
+        return len(list(Path("/proc/self/fd").iterdir()))
+
+    before, threads = descriptors(), threading.active_count()
+    with TinyServer(ranged()) as server:
+        transport = Transport(Access(read_timeout_s=5))
+        kept = []
+        for round_ in range(30):
+            server.reply = (ranged(), ranged(close_after=100), ranged(chunks=True), ranged(hang_after=100))[round_ % 4]
+            body = transport.stream(Request("x", server.url))
+            buffer = memoryview(bytearray(100))
+            with body:
+                assert body.readinto(buffer) == 100
+                if round_ % 3:
+                    body.abort()
+            with contextlib.suppress(SourceUnavailable):
+                transport.once(Request("x", f"{server.url}/{round_}", ok=(404,) if round_ % 2 else (200,)))
+            kept.append(body)
+            server.released.set()
+        transport.close()
+    assert threading.active_count() == threads
+    assert descriptors() == before
