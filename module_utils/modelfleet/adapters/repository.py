@@ -42,6 +42,7 @@ class Source(Protocol):
         Raises:
             SourceUnavailable: the content cannot be read on now, also because of ``abort``.
             SourceForbidden: it may not be read.
+            SourceChanged: it is not the listed content any more.
         """
 
     def abort(self) -> None:
