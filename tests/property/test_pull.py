@@ -285,7 +285,9 @@ def test_the_budget_is_kept_and_every_refusal_names_need_and_have(content, free,
     with directories(content) as (root, store_path):
         store = Store(store_path)
         with mock.patch.object(Store, "free_bytes", return_value=free):
-            prepared = pull.prepare(track(), FilesRepository(root), store, "node-1", pull.PullSettings(headroom_bytes=headroom))
+            prepared = pull.prepare(
+                track(), FilesRepository(root), store, "node-1", pull.PullSettings(headroom_bytes=headroom)
+            )
         assert not prepared.plan.items or sum(item.space for item in prepared.plan.items) <= free - headroom
         refused = [item for item in prepared.plan.refused if item.error.code == "NO_SPACE"]
         wanted = expected(content, count=1)

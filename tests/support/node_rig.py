@@ -89,7 +89,9 @@ class Rig:
         with self.store.lock(1):
             staging = self.store.stage(model, version)
             (staging.path / "saved_model.pb").write_bytes(GRAPH)
-            self.store.publish(staging, Receipt("file:///r", (RemoteObject("saved_model.pb", 5, "1", CHECKSUM),), "now"))
+            self.store.publish(
+                staging, Receipt("file:///r", (RemoteObject("saved_model.pb", 5, "1", CHECKSUM),), "now")
+            )
 
     def converge(self, models, **options):
         with self.store.lock(1):

@@ -15,7 +15,7 @@ from crc32c import crc32c
 from modelfleet import pull
 from modelfleet.adapters import checksums
 from modelfleet.adapters.files import FilesRepository
-from modelfleet.errors import MissingDependency, StoreError
+from modelfleet.errors import MissingDependency
 from modelfleet.manifest import parse, track
 from modelfleet.store import QuarantineRecord, Store
 
