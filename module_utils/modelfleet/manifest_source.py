@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from . import manifest
-from .errors import GuardRefused, InvalidInput, SourceForbidden, SourceNotFound, SourceUnavailable
+from .errors import GuardRefused, SourceForbidden, SourceNotFound, SourceUnavailable
 from .locations import Location
+from .small_files import read_text
 from .specs import Manifest, Spec, Versions
 from .structures import from_json
 
@@ -67,15 +68,13 @@ def from_file(path: Path) -> Mapping[str, Any]:
     """
     subject, stays = str(path), "nothing changes until it can be read"
     try:
-        text = path.read_text("utf-8")
+        text = read_text(path, subject)
     except FileNotFoundError as error:
         raise SourceNotFound(subject, "does not exist", f"write it; {stays}") from error
     except PermissionError as error:
         raise SourceForbidden(subject, "may not be read", f"let this user read it; {stays}") from error
     except OSError as error:
         raise SourceUnavailable(subject, f"cannot be read: {error.strerror}", stays) from error
-    except UnicodeDecodeError as error:
-        raise InvalidInput(subject, f"is not UTF-8: {error}", "write it in UTF-8") from error
     manifest.parse(text, subject)
     found: Mapping[str, Any] = from_json(text, subject)
     return found

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from modelfleet.errors import InvalidInput
+from modelfleet.locations import without_user
 from modelfleet.quantity import parse_bytes
 
 if TYPE_CHECKING:
@@ -97,8 +98,14 @@ def endpoint(text: str, subject: str) -> str:
         InvalidInput: it is none, or carries what everybody would see.
     """
     bare = url(text, subject)
-    if urlsplit(bare).scheme not in {"http", "https"} or not urlsplit(bare).netloc:
-        raise InvalidInput(subject, f"{text!r} is not the URL of a server", "write http://host:port or https://host")
+    try:
+        parts = urlsplit(bare)
+        usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable:
+        shown = without_user(text)  # without a scheme, a password passes for a part of the path
+        raise InvalidInput(subject, f"{shown!r} is not the URL of a server", "write http://host:port or https://host")
     return bare
 
 

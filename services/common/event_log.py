@@ -19,8 +19,9 @@ FORMATS = ("logfmt", "json")
 #: Keys of every line; a field of such a name gets another one.
 _OWN = frozenset({"at", "level", "step"})
 _PLAIN = re.compile(r"[A-Za-z0-9_.,:;/@%+*~^()<>{}\[\]#&?!$|-]+")
-_USER_IN_URL = re.compile(r"(?<=://)[^/\s@'\"]+@")
-_QUERY_OF_URL = re.compile(r"(?P<url>[a-z][a-z0-9+.-]*://[^\s'\"?]+)\?[^\s'\"]+")
+_USER_IN_URL = re.compile(r"(?<=://)[^/\s'\"?#]+@")
+#: Of whole URLs, and of paths as HTTP libraries name what they asked for.
+_QUERY_OF_URL = re.compile(r"(?P<url>(?:[A-Za-z][A-Za-z0-9+.-]*:/)?/[^\s'\"?]*)\?[^\s'\"]+")
 
 
 def without_secrets(text: str) -> str:
@@ -80,6 +81,8 @@ class EventLog:
             event[f"{key}_" if key in _OWN else key] = _clean(item)
         if self._json:
             line = json.dumps(event, ensure_ascii=False)
+            # What ends lines for some readers, or moves a terminal's cursor.
+            line = line if line.isprintable() else json.dumps(event)
         else:
             line = " ".join(f"{key}={_value(item)}" for key, item in event.items())
         with self._lock:

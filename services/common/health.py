@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from modelfleet.errors import InvalidInput, ModelfleetError, ServerUnreachable
 
 from . import heartbeats
+from .arguments import seconds
 from .command_line import Parser
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 _HEALTHY, _UNHEALTHY = 0, 1
 _PARTS = ("subject", "problem", "remedy")
 _LARGEST_ANSWER = 1024 * 1024
+_seconds = seconds(0.05)
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -31,11 +33,12 @@ def main(arguments: Sequence[str]) -> int:
     which.add_argument("--app-dir", type=Path, metavar="DIR", help="read the heartbeats of the service's threads here")
     which.add_argument("--url", metavar="URL", help="ask this address, for example http://127.0.0.1:8001/health")
     parser.add_argument(
-        "--timeout", type=float, default=5.0, metavar="SECONDS", help="how long to wait for an answer (default: 5)"
+        "--timeout", default="5", metavar="SECONDS", help="how long to wait for an answer (default: %(default)s)"
     )
     options = parser.read(arguments)
     try:
-        lines = _from_files(options.app_dir) if options.app_dir else _from_server(options.url, options.timeout)
+        timeout_s = _seconds(options.timeout, "--timeout")
+        lines = _from_files(options.app_dir) if options.app_dir else _from_server(options.url, timeout_s)
     except ModelfleetError as error:
         lines = [error.one_line()]
     for line in lines or ["healthy"]:
@@ -51,10 +54,14 @@ def _from_files(directory: Path) -> list[str]:
 
 def _from_server(url: str, timeout_s: float) -> list[str]:
     """Return a line for each reason that the service gives itself."""
-    parts = urlsplit(url)
-    if parts.scheme != "http" or not parts.hostname:
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname if parts.scheme == "http" else None, parts.port or 80
+    except ValueError:
+        host, port = None, 0
+    if not host:
         raise InvalidInput(f"--url {url}", "is not an http:// address", "write http://127.0.0.1:8001/health")
-    connection = http.client.HTTPConnection(parts.hostname, parts.port or 80, timeout=timeout_s)
+    connection = http.client.HTTPConnection(host, port, timeout=timeout_s)
     try:
         connection.request("GET", parts.path or "/health")
         answer = connection.getresponse()

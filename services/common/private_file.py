@@ -42,14 +42,17 @@ def read(path: Path, what: str, most: int) -> tuple[bytes, Signature]:
     subject = f"{what} {path}"
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-        with os.fdopen(descriptor, "rb") as file:
+        try:
             found = os.fstat(descriptor)
             if not stat.S_ISREG(found.st_mode):
                 raise InvalidInput(subject, "is not a file", "give the path of a file")
             if found.st_mode & _OTHERS:
                 mode = f"{stat.S_IMODE(found.st_mode):04o}"
                 raise InvalidInput(subject, f"is open to others (mode {mode})", f"run: chmod 600 {path}")
-            content = file.read(most + 1)
+            with os.fdopen(descriptor, "rb", closefd=False) as file:
+                content = file.read(most + 1)
+        finally:
+            os.close(descriptor)
     except OSError as error:
         raise unreadable(path, what, error) from error
     if len(content) > most:

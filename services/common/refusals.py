@@ -31,6 +31,13 @@ class NotAllowed(Refusal):
     status = HTTPStatus.FORBIDDEN
 
 
+class TokenUnusable(Refusal):
+    """A change was asked for, and the service cannot tell who may: its own token is gone or open to others."""
+
+    code = "TOKEN_UNUSABLE"
+    status = HTTPStatus.SERVICE_UNAVAILABLE
+
+
 class NotFound(Refusal):
     """What a request names does not exist."""
 

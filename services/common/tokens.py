@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from modelfleet.errors import InvalidInput
 
 from . import private_file
-from .refusals import NotAllowed, NoToken
+from .refusals import NotAllowed, NoToken, TokenUnusable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -71,13 +71,16 @@ class Guard:
         Raises:
             NoToken: it shows no token, or a wrong one.
             NotAllowed: it comes from a web page, or from a name that is not this machine's own.
-            InvalidInput: the token file is no longer usable.
+            TokenUnusable: the token file is no longer usable.
         """
         if self._token is None:
             _check_local(headers)
             return
         scheme, _, given = headers.get("authorization", "").partition(" ")
-        expected = self._token.digest()
+        try:
+            expected = self._token.digest()
+        except InvalidInput as error:
+            raise TokenUnusable(error.subject, error.problem, error.remedy) from error
         shown = hashlib.sha256(given.strip().encode("utf-8", "replace")).digest()
         if not hmac.compare_digest(expected, shown) or scheme.lower() != _SCHEME:
             raise NoToken(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NoReturn
 from ..errors import InvalidInput, SourceChanged, SourceForbidden, SourceIncomplete, SourceNotFound, SourceUnavailable
 from ..names import is_model_name, is_version_number, model_name, subject_of, version_number
 from ..saved_model import ROOTS
+from ..small_files import read_text
 from .repository import RemoteObject
 
 if TYPE_CHECKING:
@@ -108,13 +109,11 @@ class FilesRepository:
         try:
             if not self._inside(os.path.realpath(path)):
                 self._escapes(subject, path)
-            return path.read_text(encoding="utf-8")
+            return read_text(path, subject)
         except FileNotFoundError:
             if not self._root.is_dir():
                 self._refuse(f"repository {self._uri}", FileNotFoundError())
             return None
-        except UnicodeDecodeError as error:
-            raise InvalidInput(subject, f"is not UTF-8 ({error.reason})", "write it anew") from error
         except OSError as error:
             self._refuse(subject, error)
 
@@ -165,7 +164,7 @@ class FilesRepository:
             if not self._root.is_dir():
                 raise SourceNotFound(f"repository {self._uri}", "is not a directory", "correct its path, or mount it")
             raise SourceNotFound(subject, f"does not exist below {self._root}", "publish it, or correct its name")
-        reason = os.strerror(error.errno) if error.errno else str(error)
+        reason = error.strerror or str(error)
         raise SourceForbidden(subject, f"cannot be read ({reason})", _READABLE) from error
 
 

@@ -54,12 +54,21 @@ def test_json_has_an_object_on_each_line():
 
 
 @pytest.mark.parametrize("style", ["logfmt", "json"])
+def test_nothing_ends_a_line_before_its_end_or_reaches_a_terminal(style):
+    line = written(style, problem="one\u2028two\x85three\x9b31mfour\u202e")
+    assert len(line.splitlines()) == 1
+    assert line.rstrip("\n").isprintable()
+
+
+@pytest.mark.parametrize("style", ["logfmt", "json"])
 def test_secrets_in_urls_never_reach_the_log(style):
     line = written(
         style,
         a="https://user:hunter2@host/x",
         b=["see https://b.s3.amazonaws.com/k?X-Amz-Signature=hunter2 for more"],
         c={"d": "proxy http://hunter2@proxy:3128"},
+        e="HTTPS://user:with@hunter2@host/x?sig=hunter2",
+        f="Max retries exceeded with url: /k?X-Amz-Signature=hunter2",
     )
     assert "hunter2" not in line
     assert "host/x" in line

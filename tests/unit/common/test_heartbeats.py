@@ -115,6 +115,20 @@ def test_what_is_no_heartbeat_is_told(tmp_path, capsys, content):
     assert "is not the heartbeat of a thread" in lines[0]
 
 
+@pytest.mark.parametrize("url", ["http://h:99999/", "http://[::1/", "https://h/", "h:8001"])
+def test_the_health_command_tells_what_is_no_address(capsys, url):
+    status, lines = told(capsys, "--url", url)
+    assert status == 1
+    assert "write http://127.0.0.1:8001/health" in lines[0]
+
+
+@pytest.mark.parametrize("timeout", ["-1", "0", "nan", "inf", "soon"])
+def test_the_health_command_does_not_wait_for_ever(capsys, tmp_path, timeout):
+    status, lines = told(capsys, "--app-dir", tmp_path, "--timeout", timeout)
+    assert status == 1
+    assert lines[0].startswith("--timeout: ")
+
+
 def test_the_health_command_without_a_service_says_so(tmp_path, capsys):
     status, lines = told(capsys, "--app-dir", tmp_path / "missing")
     assert (status, len(lines)) == (1, 1)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 from modelfleet.errors import InvalidInput
-from modelfleet_services.common.refusals import NotAllowed, NoToken
+from modelfleet_services.common.refusals import NotAllowed, NoToken, TokenUnusable
 from modelfleet_services.common.tokens import Guard, TokenFile, is_loopback
 
 TOKEN = "0123456789abcdef"
@@ -68,9 +69,11 @@ def test_what_is_no_token_is_refused_and_not_shown(path, content):
 def test_a_missing_file_a_directory_and_a_pipe_are_refused_without_waiting(tmp_path):
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe, 0o600)
+    before = len(list(Path("/proc/self/fd").iterdir()))
     for path in (tmp_path / "missing", tmp_path, pipe):
         with pytest.raises(InvalidInput, match=str(path)):
             TokenFile(path).digest()
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
 
 
 def test_a_file_that_becomes_unusable_lets_nobody_in(path):
@@ -78,10 +81,10 @@ def test_a_file_that_becomes_unusable_lets_nobody_in(path):
     assert allowed(guard, authorization=f"Bearer {TOKEN}")
     path.chmod(0o644)
     for _ in range(2):
-        with pytest.raises(InvalidInput, match="chmod 600"):
+        with pytest.raises(TokenUnusable, match="chmod 600"):
             guard.check({"authorization": f"Bearer {TOKEN}"})
     path.unlink()
-    with pytest.raises(InvalidInput, match="cannot be read"):
+    with pytest.raises(TokenUnusable, match="cannot be read"):
         guard.check({"authorization": f"Bearer {TOKEN}"})
 
 

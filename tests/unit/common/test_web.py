@@ -253,6 +253,14 @@ def test_changes_need_the_token_and_looks_do_not(deeds, token):
     assert deeds.done == [{}, {}]
 
 
+def test_a_token_file_that_is_lost_is_the_fault_of_the_service_and_lets_nobody_in(deeds, token, tmp_path):
+    (tmp_path / "token").unlink()
+    with served(api(deeds), token) as client:
+        for shown in ({}, {"Authorization": f"Bearer {TOKEN}"}):
+            assert problem(client.post("/do", headers=shown)) == (503, "TOKEN_UNUSABLE")
+    assert not deeds.done
+
+
 def test_without_a_token_web_pages_are_kept_out(client, deeds):
     assert problem(client.post("/do", headers={"Origin": "https://elsewhere.example"})) == (403, "FORBIDDEN")
     assert problem(client.post("/do", headers={"Host": "rebound.example"})) == (403, "FORBIDDEN")

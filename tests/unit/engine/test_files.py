@@ -8,6 +8,7 @@ import pytest
 from modelfleet.adapters.files import FilesRepository
 from modelfleet.adapters.opening import open_repository
 from modelfleet.errors import InvalidInput, SourceChanged, SourceForbidden, SourceIncomplete, SourceNotFound
+from modelfleet.small_files import SIZE_LIMIT
 
 
 @pytest.fixture
@@ -145,6 +146,19 @@ def test_small_texts_are_read(root):
     (root / "out").symlink_to("/etc/passwd")
     with pytest.raises(SourceForbidden):
         repository.read_text("out")
+
+
+def test_a_text_that_is_a_pipe_is_not_waited_for(root):
+    os.mkfifo(root / "fleet.json")
+    with pytest.raises(SourceForbidden, match="it is no regular file"):
+        FilesRepository(root).read_text("fleet.json")
+
+
+def test_a_text_larger_than_any_manifest_is_not_read(root):
+    with (root / "fleet.json").open("wb") as file:
+        file.truncate(SIZE_LIMIT + 1)
+    with pytest.raises(InvalidInput, match="is larger than"):
+        FilesRepository(root).read_text("fleet.json")
 
 
 @pytest.mark.parametrize("form", ["{}", "file://{}", "file://localhost{}"])

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 import pytest
 from modelfleet import manifest_source
@@ -66,13 +67,15 @@ def test_a_file_that_says_something_else_is_refused_with_its_place(tmp_path, con
 def test_a_file_that_is_not_there_or_cannot_be_read_is_told_apart(tmp_path, monkeypatch):
     with pytest.raises(SourceNotFound, match="does not exist; write it; nothing changes"):
         manifest_source.from_file(tmp_path / "missing")
-    with pytest.raises(SourceUnavailable, match="cannot be read: Is a directory"):
-        manifest_source.from_file(tmp_path)
+    os.mkfifo(tmp_path / "pipe")
+    for no_file in (tmp_path, tmp_path / "pipe"):
+        with pytest.raises(SourceUnavailable, match="cannot be read: it is no regular file"):
+            manifest_source.from_file(no_file)
 
     def refuse(*_args):
         raise PermissionError
 
-    monkeypatch.setattr(type(tmp_path), "read_text", refuse)
+    monkeypatch.setattr("os.open", refuse)
     with pytest.raises(SourceForbidden, match="may not be read"):
         manifest_source.from_file(tmp_path / "manifest.json")
 

@@ -204,6 +204,10 @@ def test_secrets_in_urls_are_refused_and_not_shown():
     for flag in ("--repository", "--proxy", "--s3-endpoint", "--gcs-endpoint"):
         (problem,) = refused(f"{flag}=https://user:hunter2@host").values()
         assert "hunter2" not in problem.one_line()
+    for flag in ("--proxy", "--s3-endpoint", "--gcs-endpoint"):
+        for url in ("user:hunter2@host:3128", "http://host:70000", "http://[host", "http://:80"):
+            (problem,) = refused(f"{flag}={url}").values()
+            assert "hunter2" not in problem.one_line()
 
 
 def test_help_and_unknown_flags_end_with_their_status(capsys):
