@@ -2,32 +2,29 @@
 
 from __future__ import annotations
 
-import functools
 import os
 import ssl
 import threading
-from http import client
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 from urllib.parse import unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 from ..errors import InvalidInput, MissingDependency
+from .http_connections import pool_classes, waiting
 from .http_errors import host_of
-from .http_head import Answer
 
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Mapping
 
     from urllib3 import HTTPConnectionPool, HTTPResponse, PoolManager
 
     from .access import Access
+    from .http_connections import Asking
     from .http_hold import Hold
     from .transport import Request
 
 #: For how many hosts connections are kept.
 _HOSTS = 32
-_waiting = threading.local()
 
 
 class Pools:
@@ -43,7 +40,7 @@ class Pools:
         self._managers: dict[tuple[str, bool], PoolManager] = {}
         self._lock = threading.Lock()
 
-    def send(self, request: Request, url: str, headers: Mapping[str, str], hold: Hold | None) -> HTTPResponse:
+    def send(self, request: Request, url: str, headers: Mapping[str, str], hold: Hold) -> HTTPResponse:
         """Send a request once and return the answer with its body still to be read.
 
         Args:
@@ -61,7 +58,12 @@ class Pools:
         key = parts.scheme, parts.netloc, request.direct
         way = self._ways.get(key) or self._new_way(key, url)
         target = f"{parts.path or '/'}?{parts.query}" if parts.query else parts.path or "/"
-        _waiting.hold = hold
+        if request.body is None and not way.proxied:
+            pool = cast("Asking", way.pool)
+            head = pool.head(request.method, target, {"Accept-Encoding": "identity", **headers})
+            if head:
+                return pool.ask(request.method, head, hold)
+        waiting.hold = hold
         try:
             response = way.pool.urlopen(
                 request.method,
@@ -75,7 +77,7 @@ class Pools:
             )
             return cast("HTTPResponse", response)
         finally:
-            _waiting.hold = None
+            waiting.hold = None
 
     def close(self) -> None:
         """Close every connection that is not in use; those in use are closed when they are given back."""
@@ -101,6 +103,7 @@ class Pools:
                 manager.connection_from_url(url),
                 f"{scheme}://{host}" if plain else "",
                 {"Host": host} if plain else {},
+                proxied=bool(proxy),
             )
             self._ways[key] = way
             return way
@@ -136,7 +139,7 @@ class Pools:
             )
         else:
             manager = urllib3.PoolManager(**settings)
-        manager.pool_classes_by_scheme = _pool_classes()
+        manager.pool_classes_by_scheme = pool_classes()
         return manager
 
 
@@ -147,11 +150,13 @@ class _Way(NamedTuple):
         pool: The connections to it, or to the proxy before it.
         before: What is written before the path of a request.
         headers: What the proxy has to be told.
+        proxied: Whether there is one.
     """
 
     pool: HTTPConnectionPool
     before: str
     headers: Mapping[str, str]
+    proxied: bool
 
 
 def trust(ca_bundle: str) -> ssl.SSLContext:
@@ -180,58 +185,3 @@ def _usable(proxy: str) -> str:
         subject = f"proxy {urlsplit(url).scheme}://{host_of(url)}"
         raise InvalidInput(subject, "is not an HTTP proxy", "give http://host:port")
     return url
-
-
-class _Watched:
-    """Part of a connection: tells who waits for its answer which socket that is, and reads the head in its own way."""
-
-    sock: socket.socket | None
-    timeout: float | None
-    response_class: Any = Answer
-    _answers = 0
-
-    def connect(self) -> None:
-        self._answers = 0
-        super().connect()  # type: ignore[misc]
-
-    def getresponse(self) -> Any:  # noqa: ANN401  (a mix-in before either kind of connection)
-        from urllib3 import HTTPResponse
-
-        hold: Hold | None = getattr(_waiting, "hold", None)
-        if self.sock is not None:
-            self.sock.settimeout(self.timeout)
-            if hold is not None:
-                hold.attach(self.sock, used=self._answers > 0)
-        # What urllib3 would do here is to check and copy the head.
-        answer = cast("Answer", client.HTTPConnection.getresponse(cast("client.HTTPConnection", self)))
-        self._answers += 1
-        return HTTPResponse(
-            answer,
-            answer.headers,
-            answer.status,
-            answer.version,
-            reason=answer.reason,
-            preload_content=False,
-            original_response=answer,
-            request_method=answer.method,
-        )
-
-
-@functools.cache
-def _pool_classes() -> dict[str, Any]:
-    from urllib3.connection import HTTPConnection, HTTPSConnection
-    from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
-
-    class Plain(_Watched, HTTPConnection):
-        pass
-
-    class Secure(_Watched, HTTPSConnection):
-        pass
-
-    class PlainPool(HTTPConnectionPool):
-        ConnectionCls = Plain
-
-    class SecurePool(HTTPSConnectionPool):
-        ConnectionCls = Secure
-
-    return {"http": PlainPool, "https": SecurePool}
