@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, NoReturn
 
@@ -12,7 +13,7 @@ from ..errors import InvalidInput, SourceChanged, SourceForbidden, SourceIncompl
 from ..names import is_model_name, is_version_number, model_name, subject_of, version_number
 from ..saved_model import ROOTS
 from ..small_files import read_text
-from .repository import RemoteObject
+from .repository import DEPTH_LIMIT, FILES_LIMIT, RemoteObject
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -68,9 +69,11 @@ class FilesRepository:
             top = os.path.realpath(folder)
             if (folder.is_symlink() or folder.parent.is_symlink()) and not self._inside(top):
                 self._escapes(subject, folder)
-            found = list(self._walk(str(folder), "", subject, (top,)))
+            found = list(islice(self._walk(str(folder), "", subject, (top,)), FILES_LIMIT + 1))
         except OSError as error:
             self._refuse(subject, error)
+        if len(found) > FILES_LIMIT:
+            raise SourceIncomplete(subject, f"holds more than {FILES_LIMIT} files", "publish a SavedModel directory")
         return tuple(sorted(found, key=lambda obj: obj.path))
 
     @contextmanager
@@ -145,6 +148,8 @@ class FilesRepository:
                     if real in above:
                         problem = f"{path} leads back to a directory above it"
                         raise SourceIncomplete(subject, problem, "remove the symbolic link")
+                    if len(above) == DEPTH_LIMIT:
+                        raise SourceIncomplete(subject, f"{path} lies too deep", "publish a SavedModel directory")
                     yield from self._walk(entry.path, f"{path}/", subject, (*above, real))
                     continue
                 status = _status(entry, subject, path)

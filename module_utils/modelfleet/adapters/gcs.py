@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 GOOGLE = "https://storage.googleapis.com"
 #: How many keys are asked for at a time; the server may send fewer.
 PAGE = 5000
+#: A listing that brings nothing for so many pages in a row never will.
+EMPTY_PAGES = 1000
 _FIELDS = "items(name,size,generation,crc32c,md5Hash,contentEncoding),nextPageToken"
 _CRC32C_BYTES = 4
 _MD5_BYTES = 16
@@ -74,7 +76,7 @@ class GcsStore:
         if prefix:
             asked["prefix"] = prefix
         subject = f"repository {self.uri}"
-        token = ""
+        token, empty = "", 0
         while True:
             query = urlencode({**asked, "pageToken": token} if token else asked)
             call = _Call(self._credentials, _listing_refused)
@@ -83,8 +85,9 @@ class GcsStore:
             yield from entries
             if not following:
                 return
-            if following == token:
-                raise SourceUnavailable(subject, f"{host_of(self._base)} repeats the same page of its listing", LATER)
+            empty = 0 if entries else empty + 1
+            if following == token or empty == EMPTY_PAGES:
+                raise SourceUnavailable(subject, f"{host_of(self._base)} never ends its listing", LATER)
             token = following
 
     def open(self, entry: Entry, subject: str, start: int = 0, length: int | None = None) -> Body:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _FILLING_S = 1.0
 #: How much of a body in chunks is read at a time: the library returns only when it has all of it.
 _CHUNKED = 65536
-_CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
+_CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,19})-([0-9]{1,19})/([0-9]{1,19}|\*)")
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 #: Answers after which the same request may succeed; every other 5xx is one as well.
 TRANSIENT = frozenset({408, 425, 429})
 LATER = "it is tried again"
+#: No wish of a server is granted for longer, in seconds: nobody would notice that the server is well again.
+PATIENCE_LIMIT_S = 3600.0
 #: How much of a server's own words is shown, in characters.
 _WORDS = 200
 _REFUSALS: dict[int, tuple[type[ModelfleetError], str]] = {
@@ -97,17 +99,17 @@ def broken(subject: str, url: str, error: Exception) -> ModelfleetError:
 
 
 def retry_after(headers: Mapping[str, str]) -> float:
-    """Return how long a server asks to wait, in seconds; 0 when it does not say."""
+    """Return how long a server asks to wait, in seconds, up to an hour; 0 when it does not say."""
     text = headers.get("retry-after", "").strip()
     if text.isdecimal():
-        return float(text)
+        return min(float(text), PATIENCE_LIMIT_S)
     try:
         moment = parsedate_to_datetime(text)
     except (TypeError, ValueError):
         return 0.0
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=timezone.utc)
-    return max(0.0, (moment - datetime.now(timezone.utc)).total_seconds())
+    return min(max(0.0, (moment - datetime.now(timezone.utc)).total_seconds()), PATIENCE_LIMIT_S)
 
 
 def server_words(body: bytes) -> str:

@@ -30,7 +30,9 @@ _TYPES = {
     "application/x-gzip": "tar",
     "application/x-tgz": "tar",
 }
-_TOTAL = re.compile(r"bytes (?:\d+-\d+|\*)/(\d+)")
+#: More digits are no size of a file.
+_SIZE = re.compile(r"[0-9]{1,19}")
+_TOTAL = re.compile(r"bytes (?:[0-9]+-[0-9]+|\*)/([0-9]{1,19})")
 _SHA256 = re.compile(r"sha-?256=:?([A-Za-z0-9+/]{43}=):?", re.IGNORECASE)
 _GOOGLE = re.compile(r"(crc32c|md5)=([A-Za-z0-9+/=]+)")
 #: A date of change proves nothing about changes within the same second (RFC 9110, 8.8.2.2).
@@ -100,7 +102,7 @@ def kind_of(name: str, headers: Mapping[str, str]) -> str:
 
 def _length(headers: Mapping[str, str]) -> int | None:
     text = headers.get("content-length", "").strip()
-    return int(text) if text.isascii() and text.isdecimal() else None
+    return int(text) if _SIZE.fullmatch(text) else None
 
 
 def _total(headers: Mapping[str, str]) -> int | None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from ..errors import InvalidInput, SourceForbidden, SourceIncomplete, SourceNotFound
 from ..names import is_model_name, is_version_number, model_name, subject_of, version_number
 from ..saved_model import ROOTS
-from .repository import RemoteObject
+from .repository import DEPTH_LIMIT, FILES_LIMIT, RemoteObject
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -143,9 +144,11 @@ class ObjectStoreRepository:
         entries = None if fresh else self._seen.get((model, version))
         base = self._folder(model, version)
         if entries is None:
-            entries = list(self._files(base))
+            entries = list(islice(self._files(base), FILES_LIMIT + 1))
             if not entries:
                 raise SourceNotFound(subject, f"does not exist in {self.uri}", "publish it, or correct its name")
+        if len(entries) > FILES_LIMIT:
+            raise _refused(subject, f"holds more than {FILES_LIMIT} objects")
         return checked_objects(subject, base, entries)
 
     def open(
@@ -217,6 +220,8 @@ def fault_of(path: str) -> str:
         return "which is not the path of a file below it"
     if len(path.encode()) > _PATH_LIMIT or any(len(part.encode()) > _NAME_LIMIT for part in parts):
         return "which is too long for a file"
+    if len(parts) > DEPTH_LIMIT:
+        return "which lies too deep"
     return ""
 
 

@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
+#: How many files a version may have, all of which are kept in mind, and how deep they may lie.
+FILES_LIMIT, DEPTH_LIMIT = 100_000, 64
+
 
 @dataclass(frozen=True)
 class RemoteObject:

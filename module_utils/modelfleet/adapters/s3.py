@@ -28,6 +28,10 @@ if TYPE_CHECKING:
     from .transport import Answer
 
 
+#: A listing that brings nothing for so many pages in a row never will.
+EMPTY_PAGES = 1000
+
+
 class S3Store:
     """The keys and contents of one bucket; for many threads."""
 
@@ -58,7 +62,7 @@ class S3Store:
     def list(self, prefix: str) -> Iterator[Entry]:
         """Return every key that begins with the prefix; see ``KeyedStore``."""
         subject = f"{self.uri}/{prefix}"
-        page = Page((), "")
+        page, empty = Page((), ""), 0
         while True:
             answer = self._get(subject, partial(listing_url, prefix=prefix, token=page.token))
             page, earlier = page_of(answer.body, subject), page
@@ -66,7 +70,8 @@ class S3Store:
                 yield Entry(key, size, etag, None, identity_of(etag))
             if not page.token:
                 return
-            if page.token == earlier.token:
+            empty = 0 if page.keys else empty + 1
+            if page.token == earlier.token or empty == EMPTY_PAGES:
                 raise SourceUnavailable(subject, "never comes to the end of its listing", "use another store")
 
     @contextmanager

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import threading
 
 import pytest
 from crc32c import crc32c
-from modelfleet.adapters import gcs
+from modelfleet.adapters import gcs, object_store
 from modelfleet.adapters.access import Access
 from modelfleet.adapters.opening import open_repository
 from modelfleet.errors import (
@@ -209,6 +210,7 @@ def test_the_manifest_is_read_and_must_be_text(bucket, repository):
         ("SAVED_MODEL.PB", "differ in case only"),
         ("saved_model.pb/below", "as a file and as a folder"),
         ("x" * 256, "too long for a file"),
+        ("d/" * 64 + "x", "lies too deep"),
     ],
 )
 def test_hostile_keys_spoil_their_version_and_no_other(bucket, repository, key, words):
@@ -223,6 +225,17 @@ def test_hostile_keys_spoil_their_version_and_no_other(bucket, repository, key, 
         assert "\n" not in caught.value.one_line()
         assert len(caught.value.one_line()) < 700
     assert len(repository.objects("digits", 1)) == 1
+
+
+def test_a_version_of_more_objects_than_are_kept_in_mind_is_refused(bucket, repository, monkeypatch):
+    monkeypatch.setattr(object_store, "FILES_LIMIT", 2)
+    version(bucket, "models/digits/1", files=("saved_model.pb", "a"))
+    version(bucket, "models/digits/2", files=("saved_model.pb", "a", "b"))
+    assert repository.list_models() == {"digits": (1, 2)}
+    assert len(repository.objects("digits", 1, fresh=True)) == 2
+    for fresh in (False, True):
+        with pytest.raises(SourceForbidden, match="holds more than 2 objects"):
+            repository.objects("digits", 2, fresh=fresh)
 
 
 def test_what_is_stored_compressed_is_refused(bucket, repository):
@@ -299,11 +312,15 @@ def test_only_what_is_needed_is_listed():
     assert "authorization" not in first.headers
 
 
-def test_a_listing_that_repeats_itself_ends():
-    with TinyServer(lambda _: listing("digits/1/a", token="same")) as server:
-        repository = open_repository("gs://bucket", Access(gcs_endpoint=server.url))
-        with pytest.raises(SourceUnavailable, match="repeats the same page"):
-            repository.list_models()
+def test_a_listing_that_repeats_itself_or_brings_nothing_ends(monkeypatch):
+    monkeypatch.setattr(gcs, "EMPTY_PAGES", 3)
+    tokens = map(str, itertools.count())
+    for page in (lambda _: listing("digits/1/a", token="same"), lambda _: listing(token=next(tokens))):
+        with TinyServer(page) as server:
+            repository = open_repository("gs://bucket", Access(gcs_endpoint=server.url))
+            with pytest.raises(SourceUnavailable, match="never ends its listing"):
+                repository.list_models()
+    assert next(tokens) == "3"
 
 
 @pytest.mark.parametrize(

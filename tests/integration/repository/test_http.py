@@ -11,6 +11,8 @@ import threading
 import pytest
 from modelfleet.adapters.access import Access
 from modelfleet.adapters.http import HttpFile
+from modelfleet.adapters.http_errors import PATIENCE_LIMIT_S, retry_after
+from modelfleet.adapters.http_identity import identity
 from modelfleet.adapters.opening import open_repository
 from modelfleet.adapters.transport import Transport
 from modelfleet.errors import (
@@ -107,6 +109,18 @@ def test_a_server_that_announces_no_size_is_refused(server, transport):
     server.files["/m.zip"] = File(DATA, ranges=False, sized=False)
     with pytest.raises(SourceIncomplete, match=f"{SUBJECT}: comes from a server that announces no size"):
         HttpFile(f"{server.url}/m.zip", transport).look(SUBJECT)
+
+
+@pytest.mark.parametrize("wish", ["9" * 400, "86400", "Fri, 31 Dec 9999 23:59:59 GMT"])
+def test_a_server_cannot_ask_to_be_left_alone_for_days(wish):
+    assert retry_after({"retry-after": wish}) == PATIENCE_LIMIT_S
+
+
+@pytest.mark.parametrize("size", ["9" * 5000, "\u0663", "-1", "1e3", ""])
+@pytest.mark.parametrize("status", [200, 206])
+def test_a_size_that_is_no_number_is_none(status, size):
+    name, text = ("content-length", size) if status == 200 else ("content-range", f"bytes 0-0/{size}")
+    assert identity(status, {name: text}).size is None
 
 
 def test_a_size_that_only_parts_tell_does(server, transport):

@@ -1,8 +1,10 @@
 """Models in a bucket of a real S3 server."""
 
 import hashlib
+import itertools
 
 import pytest
+from modelfleet.adapters import s3
 from modelfleet.adapters.access import Access
 from modelfleet.adapters.object_store import Entry, ObjectStoreRepository
 from modelfleet.adapters.s3 import S3Store
@@ -219,12 +221,16 @@ def test_an_object_in_an_archive_says_what_to_do(server, store_at):
     assert "restore" in refused.value.remedy
 
 
-def test_a_listing_that_never_ends_is_given_up(store_at):
-    with (
-        played_s3(lambda _: Told(200, listing("m/1/a", token="again"))) as played,
-        pytest.raises(SourceUnavailable, match="never comes to the end"),
-    ):
-        list(store_at(played.url, "models").list(""))
+def test_a_listing_that_never_ends_is_given_up(store_at, monkeypatch):
+    monkeypatch.setattr(s3, "EMPTY_PAGES", 3)
+    tokens = map(str, itertools.count())
+    for page in (lambda _: listing("m/1/a", token="again"), lambda _: listing(token=next(tokens))):
+        with (
+            played_s3(lambda _, page=page: Told(200, page(_))) as played,
+            pytest.raises(SourceUnavailable, match="never comes to the end"),
+        ):
+            list(store_at(played.url, "models").list(""))
+    assert next(tokens) == "3"
 
 
 def test_a_busy_server_is_asked_again(store_at):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 from modelfleet.adapters.files import FilesRepository
@@ -132,6 +133,21 @@ def test_missing_things_are_named(root, tmp_path):
         missing.read_text("fleet.json")
     with pytest.raises(InvalidInput):
         FilesRepository(root).objects("../digits", 1)
+
+
+def test_a_version_of_more_files_than_are_kept_in_mind_is_refused(root, monkeypatch):
+    monkeypatch.setattr("modelfleet.adapters.files.FILES_LIMIT", 1)
+    assert len(FilesRepository(root).objects("digits", 10)) == 1
+    with pytest.raises(SourceIncomplete, match="holds more than 1 files"):
+        FilesRepository(root).objects("digits", 1)
+
+
+def test_files_may_lie_deep_but_not_without_end(root):
+    put(root / "digits" / "10" / Path(*"d" * 63) / "x", b"x")
+    assert len(FilesRepository(root).objects("digits", 10)) == 2
+    put(root / "digits" / "10" / Path(*"d" * 100) / "x", b"x")
+    with pytest.raises(SourceIncomplete, match="lies too deep"):
+        FilesRepository(root).objects("digits", 10)
 
 
 def test_small_texts_are_read(root):
