@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Callable
 from . import digests
 from .adapters.archives import unpack
 from .adapters.checksums import crc32c_function, crc32c_of
-from .adapters.repository import Announcing
 from .durable import reported, reserve, sync_file, sync_file_system
 from .errors import (
     DigestMismatch,
@@ -25,7 +24,7 @@ from .journal import Piece
 from .pull_plan import digest_missing, no_space, overwritten, space_of
 from .pull_status import PullEvent
 from .receipts import Receipt, fingerprint
-from .saved_model import files_below, validate_saved_model
+from .saved_model import check_shape, files_below
 from .segments import SMALL, Segment, batches, checksum_of, missing
 
 if TYPE_CHECKING:
@@ -296,7 +295,8 @@ class Transfer(Job):
                     done += count
                     self._advance(count)
                     worker.moved(count)
-                if isinstance(source, Announcing) and (announced := source.announced):
+                # Of an ``Announcing`` source; whether it is one takes longer to find out than the rest of a small file.
+                if announced := getattr(source, "announced", ""):
                     with self.lock:
                         self._announced[obj.path] = announced
         except (SourceChanged, StoreError):
@@ -339,13 +339,13 @@ class Transfer(Job):
         with self.lock:
             checksum = checksum_of(obj, self._pieces.get(obj.path, ()))
             algorithm, _, digest = (self._announced.get(obj.path) or obj.content).partition(":")
-        target = self._target(staging, obj)
         arrived = f"checksum {checksum or 0:08x}"
         announced = f"{obj.crc32c:08x}" if obj.crc32c is not None else ""
         sound = checksum is not None and obj.crc32c in {None, checksum}
         if sound and obj.crc32c is None and obj.size and algorithm in _HASHES:
             found, announced = f"{checksum:08x}", digest
             if algorithm != "crc32c":
+                target = self._target(staging, obj)
                 with reported(target):
                     found = digests.hash_of(target, algorithm, worker.check)
             arrived, sound = f"{algorithm.upper()} {found}", found == announced
@@ -356,6 +356,7 @@ class Transfer(Job):
             self._advance(-obj.size, read=False)
             raise DigestMismatch(subject, f"arrived with {arrived} instead of {announced}", _PUBLISH_AGAIN)
         if obj.size > SMALL:
+            target = self._target(staging, obj)
             with reported(target):
                 sync_file(target)
         with self.lock:
@@ -395,7 +396,7 @@ class Transfer(Job):
             if self._archived:
                 self._unpack(staging, worker)
             files = files_below(str(staging.path))
-            validate_saved_model(staging.path, item.subject)
+            check_shape(dict(files), item.subject)
             if any(path == digests.FILE_NAME for path, _ in files):
                 digests.verify(staging.path, [path for path, _ in files], item.subject, worker.check)
             elif self._require_digest:

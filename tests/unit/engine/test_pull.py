@@ -220,11 +220,11 @@ def test_a_defect_ends_the_run_with_its_own_error_and_no_thread_stays(root, stor
     for model in "abcdef":
         put(root, model, 1, 2 * MEBI)
 
-    def fail(directory, subject):
+    def fail(_files, subject):
         raise RuntimeError(subject)
 
     with (
-        mock.patch("modelfleet.transfer.validate_saved_model", fail),
+        mock.patch("modelfleet.transfer.check_shape", fail),
         pytest.raises(RuntimeError),
     ):
         converge(store, FilesRepository(root))
