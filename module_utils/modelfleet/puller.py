@@ -13,13 +13,15 @@ from typing import TYPE_CHECKING, Callable
 
 from . import pull
 from .attempts import Attempts
-from .errors import ModelfleetError
+from .errors import ModelfleetError, NoMemory, VersionOverwritten
 from .jobs import Fate, now
+from .looking import Looking
 from .names import subject_of
 from .pool import Outcome, Pool
 from .pull_plan import Kind, PullItem, overwritten, prepare
 from .pull_settings import PullSettings
 from .pull_status import PullerStatus, PullEvent, PullState, VersionReport
+from .pull_worker import IDLE
 from .receipts import fingerprint
 from .scrub import Scrub
 from .waiting import Clock
@@ -37,6 +39,8 @@ __all__ = ["Puller", "PullerSettings"]
 
 #: How often the loop looks after what is on its way, in seconds.
 TICK_S = 0.25
+#: How long the loop waits for a look before it goes on beside it, in seconds.
+_MOMENT_S = 0.2
 #: How much sooner than its interval a look may come, so that the nodes of a fleet do not look all at once.
 JITTER = 0.1
 
@@ -102,6 +106,10 @@ class Puller:
         self._next_watch = 0.0
         self._token = ""
         self._failed_looks = 0
+        self._looking: Looking | None = None
+        self._reading: Looking | None = None
+        self._compared: Manifest | None = None
+        self._before: Collection[Key] = ()
         self._repository: Repository | None = None
         self._prepared: Preparation | None = None
         self._complete: dict[Key, int] = {}
@@ -119,12 +127,12 @@ class Puller:
         try:
             while not stop.is_set():
                 self._life = (time.monotonic(), "waiting")
-                if self._must_look():
-                    self._pass()
+                self._look_around()
                 self._settle(self._pool.collect(TICK_S))
-                views = self._pool.views()
+                # Thousands may wait for their turn: what has not begun looks as it did.
+                views = self._pool.views(self._pool.begun())
                 self._refresh(views.keys(), views)
-                if not views:
+                if self._pool.idle:
                     self._wake.wait(min(self._settings.watch_s, self._until_pass(), 1.0))
                     self._wake.clear()
         finally:
@@ -159,7 +167,8 @@ class Puller:
             keys = tuple(
                 key
                 for key, report in self._table.items()
-                if key[0] == model and key[1] and version in {None, key[1]} and report.state not in _AT_REST
+                if key[0] == model and key[1] and version in {None, key[1]}
+                if report.state is not PullState.COMPLETE and key not in self._cancelled
             )
             self._cancelled.update(keys)
         for key in keys:
@@ -185,8 +194,9 @@ class Puller:
 
     def heartbeats(self) -> dict[str, tuple[float, str]]:
         """Return, for each thread, the seconds since it last showed life and what it does."""
-        life, doing = self._life
-        return {"loop": (time.monotonic() - life, doing), **self._scrub.heartbeats(), **self._pool.heartbeats()}
+        (life, doing), looking, now_s = self._life, self._looking, time.monotonic()
+        look = (now_s - looking.began, "looking at manifest, repository and store") if looking else (0.0, IDLE)
+        return {"loop": (now_s - life, doing), "look": look, **self._scrub.heartbeats(), **self._pool.heartbeats()}
 
     def _set_paused(self, *, paused: bool) -> None:
         with self._lock:
@@ -199,17 +209,44 @@ class Puller:
         self._wake.set()
         self._pool.wake()
 
-    def _must_look(self) -> bool:
-        """Return whether something may have changed: the manifest, or the time for another attempt has come."""
+    def _look_around(self) -> None:
+        """Begin a look when something may have changed, and take over the one that has ended."""
+        changed = self._manifest_changed()
+        if self._looking is None:
+            with self._lock:
+                due = changed or self._sync or self._until_pass() <= 0
+                self._sync = self._sync and not due
+            if not due:
+                return
+            self._looked_at = self._clock.now()
+            # What ends during the look was planned as if it were still to come: the next look decides about it.
+            self._before = self._pool.views().keys()
+            self._looking = Looking(self._look, self._prepare)
+        elif changed:
+            with self._lock:
+                self._sync = True
+            if self._reading is None and self._looking.manifest is not None:
+                self._reading = Looking(self._look)
+        if self._looking.ended(_MOMENT_S):
+            looking, self._looking, self._reading = self._looking, None, None
+            self._take_over(looking)
+        elif self._reading is not None and self._reading.ended(0):
+            reading, self._reading = self._reading, None
+            self._drop_unnamed(reading.manifest)
+        elif self._reading is None:
+            self._drop_unnamed(self._looking.manifest)
+
+    def _prepare(self, manifest: Manifest, repository: Repository) -> Preparation:
+        return prepare(manifest, repository, self._store, self._node, self._settings)
+
+    def _manifest_changed(self) -> bool:
+        """Return whether the manifest changed since this was asked last; asked no more often than set."""
         now_s = self._clock.now()
-        if now_s >= self._next_watch:
-            self._next_watch = now_s + self._settings.watch_s
-            token = self._watched()
-            if token != self._token:
-                self._token = token
-                return True
-        with self._lock:
-            return self._sync or self._until_pass() <= 0
+        if now_s < self._next_watch:
+            return False
+        self._next_watch = now_s + self._settings.watch_s
+        before, self._token = self._token, self._watched()
+        return before != self._token
 
     def _watched(self) -> str:
         try:
@@ -225,18 +262,11 @@ class Puller:
             times.append(retry)
         return max(0.0, min(times) - self._clock.now())
 
-    def _pass(self) -> None:
-        """Look at everything, and start, drop or leave each version accordingly."""
-        began = self._looked_at = self._clock.now()
-        self._life = (time.monotonic(), "looking at manifest, repository and store")
-        with self._lock:
-            self._sync = False
-        # What ends during the look was planned as if it were still to come: the next look decides about it.
-        before = self._pool.views().keys()
+    def _take_over(self, looking: Looking) -> None:
+        """Start, drop or leave each version according to a look."""
         try:
-            manifest, repository = self._look()
-            prepared = prepare(manifest, repository, self._store, self._node, self._settings)
-            self._apply(prepared, repository, before)
+            manifest, repository, prepared = looking.result()
+            self._apply(prepared, repository, self._before)
         except ModelfleetError as error:
             self._look_failed(error)
         except Exception as error:  # noqa: BLE001  (a defect must not end the service; it is told, and tried again)
@@ -256,7 +286,7 @@ class Puller:
                 self._status,
                 passes=self._status.passes + 1,
                 last_pass_at=now(),
-                last_pass_s=self._clock.now() - began,
+                last_pass_s=self._clock.now() - self._looked_at,
             )
 
     def _look_failed(self, error: ModelfleetError) -> None:
@@ -279,7 +309,9 @@ class Puller:
                 pull.set_aside(self._store, refusal)
         wanted = _wanted(prepared.desired)
         items = {(item.model, item.version): item for item in (*prepared.plan.items, *prepared.plan.comparisons)}
-        spared = frozenset(prepared.desired.unresolved)
+        # One for which there is no memory is not brought, also not to its end.
+        homeless = {problem.subject for problem in prepared.desired.problems if isinstance(problem, NoMemory)}
+        spared = frozenset(name for name in prepared.desired.unresolved if f"model {name}" not in homeless)
         self._drop_unwanted(wanted, spared, items)
         stored = self._store.scan()
         complete = {
@@ -296,13 +328,25 @@ class Puller:
             told = {problem.subject: problem for problem in prepared.desired.problems}
             self._refusals = {key: told[subject_of(*key)] for key in wanted if subject_of(*key) in told}
             self._refusals.update({(item.model, item.version): item.error for item in prepared.plan.refused})
-        unfinished = {key for key in self._store.staged() if key[0] in spared}
-        self._store.clean_staging((wanted - complete.keys()) | unfinished)
+        pull.tidy(self._store, prepared.desired, self._log)
         for key, item in items.items():
             ready = self._attempts.ready(key, fingerprint(item.objects), self._clock.now())
             if ready and key not in self._cancelled and key not in before:
                 self._begin(item, repository)
         self._refresh(None, self._pool.views())
+
+    def _drop_unnamed(self, manifest: Manifest | None) -> None:
+        """Give up what a manifest does not even name, while the repository still keeps a look waiting."""
+        if manifest is None or manifest is self._compared or manifest.tracked or manifest.partial:
+            return
+        self._compared = manifest
+        specs = manifest.for_node(self._node, ())
+        for model, version in self._pool.views():
+            spec = specs.get(model)
+            pinned = spec.versions.pinned if spec and spec.versions else ()
+            named = spec is not None and (not pinned or version in {*pinned, *(spec.labels or {}).values()})
+            if not named and model not in manifest.refused and self._pool.drop((model, version)):
+                self._log(PullEvent("Need to remove model", model, version))
 
     def _drop_unwanted(self, wanted: set[Key], spared: frozenset[str], items: Mapping[Key, PullItem]) -> None:
         """Give up what is on its way in vain; what cannot be told of a spared model now stays as it is."""
@@ -316,10 +360,15 @@ class Puller:
                 self._pool.drop(key)
 
     def _begin(self, item: PullItem, repository: Repository) -> None:
+        key = (item.model, item.version)
         if not self._pool.add(item, repository):
             return
         with self._lock:
-            first = (item.model, item.version) not in self._pending_since
+            cancelled = key in self._cancelled
+            first = key not in self._pending_since
+        if cancelled:  # in between: whoever cancels looks for it on its way only then
+            self._pool.drop(key)
+            return
         if first and item.kind is not Kind.COMPARE:
             self._log(PullEvent("Need to add model", item.model, item.version))
         details = {"bytes": item.bytes, "objects": len(item.objects), "hash": fingerprint(item.objects)[:16]}
@@ -332,7 +381,8 @@ class Puller:
             except ModelfleetError as error:
                 self._log(PullEvent("Record failed", *outcome.key, {"problem": error.one_line()}, failure=True))
         if outcomes:
-            self._refresh([outcome.key for outcome in outcomes], self._pool.views())
+            ended = [outcome.key for outcome in outcomes]
+            self._refresh(ended, self._pool.views(ended))
 
     def _note(self, outcome: Outcome) -> None:
         """Take over how an attempt ended."""
@@ -349,7 +399,7 @@ class Puller:
                 # What was wanted again while it was being dropped must not wait for the next look.
                 self._sync = self._sync or key not in self._cancelled
         if outcome.fate is Fate.DIFFERENT and item.kind is Kind.ADOPT and self._repository:
-            self._pool.add(replace(item, kind=Kind.PULL), self._repository)
+            self._begin(replace(item, kind=Kind.PULL), self._repository)
         elif outcome.fate is Fate.DIFFERENT:
             self._failed(item, overwritten(item.subject))
         elif outcome.error is not None:
@@ -422,6 +472,9 @@ class Puller:
         elif key in self._complete:
             size = self._complete[key]
             report = replace(report, state=PullState.COMPLETE, attempt=0, bytes_done=size, bytes_total=size)
+            # It is here and serves; that its source became another one is for a person to know all the same.
+            known = (error, self._refusals.get(key))
+            error = next((problem for problem in known if isinstance(problem, VersionOverwritten)), None)
         elif failure:
             again = failure.error.retryable and failure.count <= self._settings.retries
             state = PullState.RETRYING if again else PullState.REFUSED
@@ -430,7 +483,7 @@ class Puller:
             error = self._refusals.get(key)
             if error:
                 report = replace(report, state=PullState.REFUSED, next_retry_s=max(0.0, self._next_pass - now_s))
-        if error and report.state is not PullState.COMPLETE:
+        if error:
             report = replace(report, code=error.code, message=error.problem, remedy=error.remedy)
         earlier = self._table.get(key)
         since = earlier.since if earlier and earlier.state is report.state else now()
@@ -463,7 +516,6 @@ _COUNTERS = (
     "stalls",
     "damaged_versions",
 )
-_AT_REST = {PullState.COMPLETE, PullState.CANCELLED}
 
 
 def _wanted(desired: Desired) -> set[Key]:

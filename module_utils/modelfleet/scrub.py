@@ -56,11 +56,11 @@ class Scrub:
             self._thread.join(timeout=1)
 
     def heartbeats(self) -> dict[str, tuple[float, str]]:
-        """Return the seconds since the thread last showed life and what it does; nothing when it does not run."""
-        if not self._thread.is_alive():
+        """Return the seconds since the thread last showed life and what it does; nothing when it is not to run."""
+        if self._thread.ident is None or self._stop.is_set():
             return {}
         life, doing = self._life
-        waiting = doing.startswith("waiting")
+        waiting = doing.startswith("waiting") and self._thread.is_alive()
         return {"scrub": (0.0 if waiting else time.monotonic() - life, doing)}
 
     def cycle(self) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 from crc32c import crc32c
-from modelfleet import integrity, jobs, pull
+from modelfleet import integrity, jobs, pool, pull
 from modelfleet.adapters.files import FilesRepository
 from modelfleet.errors import SourceForbidden, SourceUnavailable, StoreError
 from modelfleet.jobs import Fate
@@ -93,11 +93,11 @@ def item(remote, version=1, kind=Kind.PULL):
 
 
 def run(store, remote, planned, settings=QUICK):
-    with Pool(store, settings) as pool:
-        pool.add(planned, remote)
+    with Pool(store, settings) as workers:
+        workers.add(planned, remote)
         found = []
         while not found:
-            found = pool.collect(5)
+            found = workers.collect(5)
     return found[0]
 
 
@@ -222,11 +222,11 @@ class Half:
         return count
 
 
-def test_what_waits_for_its_next_try_keeps_what_arrived(remote, store):
-    for model in ("first", "second"):
+def test_what_waits_for_its_next_try_keeps_what_arrived_while_others_are_tried(remote, store, monkeypatch):
+    monkeypatch.setattr(pool, "LONGEST_REST_S", 0.0)
+    for model in ("patient", "hasty"):
         put(remote.root, model, words=os.urandom(2 * MEBI))
-    settings = PullSettings(workers=1, first_retry_s=0.2, retries=8, segment_bytes=MEBI)
-    fails = {"first": 3, "second": 9}
+    fails = {"patient": [0.6], "hasty": [0.05, 0.05, 0.05]}
 
     class Failing(Remote):
         read = 0
@@ -234,13 +234,13 @@ def test_what_waits_for_its_next_try_keeps_what_arrived(remote, store):
         @contextmanager
         def open(self, model, version, obj, start=0, length=None):
             if start and fails[model]:
-                fails[model] -= 1
-                raise SourceUnavailable(model, "answered 503")
+                raise SourceUnavailable(model, "answered 503", retry_after_s=fails[model].pop())
             with FilesRepository.open(self, model, version, obj, start, length) as source:
                 self.read += obj.size - start if length is None else length
                 yield source
 
     failing = Failing(remote.root)
+    settings = PullSettings(workers=1, first_retry_s=0.01, segment_bytes=MEBI)
     _, report = pull.converge(track(), failing, store, "n", settings)
     assert len(report.pulled) == 2
     assert failing.read == 2 * (2 * MEBI + len(b"graph"))
