@@ -10,13 +10,18 @@ import uvicorn
 from modelfleet.errors import InvalidInput
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from .tokens import is_loopback
+
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 _BACKLOG = 128
-#: More clients at once get 503: the service has few callers.
-CLIENTS = 64
+#: More clients at once get 503: the service has few callers. Some more are answered when they come from this machine,
+#: as healthchecks do.
+CLIENTS, KEPT_FREE = 64, 16
+#: No other machine gets more connections than this at once, and all together get no more than that: they are closed.
+CONNECTIONS_OF_ONE, CONNECTIONS = 16, 128
 #: After an answer a connection stays open for so long, in seconds.
 _KEEP_ALIVE_S = 5
 #: How often a connection must have brought a new request, in seconds; else it is closed.
@@ -27,18 +32,35 @@ _BEAT_S = 1
 
 
 class _Connection(H11Protocol):
-    """A connection that cannot be held open without requests, for example by sending a head byte by byte."""
+    """A connection of a client that cannot take all there are, or hold one open without requests.
+
+    For example by sending a head byte by byte.
+    """
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as in the base class
-        """Begin to watch."""
+        """Begin to watch, or close what is too much."""
         super().connection_made(transport)
         self._seen: object = None
         self._watch = self.loop.call_later(_PATIENCE_S, self._look)
+        if is_loopback(self.address):
+            self.limit_concurrency = CLIENTS + KEPT_FREE
+        elif sum(other.address == self.address for other in self._others()) > CONNECTIONS_OF_ONE:
+            transport.abort()
+        if len(self.connections) > CONNECTIONS:
+            transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End watching."""
         self._watch.cancel()
         super().connection_lost(exc)
+
+    @property
+    def address(self) -> str:
+        """Where the client is; empty when nobody knows."""
+        return self.client[0] if self.client else ""
+
+    def _others(self) -> Iterator[_Connection]:
+        return (other for other in self.connections if isinstance(other, _Connection))
 
     def _look(self) -> None:
         if self.cycle is self._seen:

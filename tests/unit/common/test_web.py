@@ -313,12 +313,40 @@ def test_a_connection_without_requests_is_closed(deeds, monkeypatch):
 
 def test_too_many_clients_are_turned_away_and_do_not_wear_it_out(client):
     with ExitStack() as stack:
-        for _ in range(http_server.CLIENTS):
+        for _ in range(http_server.CLIENTS + http_server.KEPT_FREE):
             stack.enter_context(socket.create_connection(("127.0.0.1", client.port), timeout=10))
         assert client.get("/look").status == 503
+        for _ in range(http_server.CONNECTIONS - http_server.CLIENTS - http_server.KEPT_FREE):
+            stack.enter_context(socket.create_connection(("127.0.0.1", client.port), timeout=10))
+        assert closed(client.port)
     end = time.monotonic() + 5
     while client.get("/look").status != 200:
         assert time.monotonic() < end
+
+
+def closed(port):
+    """Return whether a new connection is closed at once."""
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+        try:
+            return connection.recv(1) == b""
+        except ConnectionResetError:
+            return True
+
+
+def test_one_client_does_not_take_the_place_of_all_others_and_the_machine_itself_is_always_answered(
+    client, monkeypatch
+):
+    with ExitStack() as stack:
+        monkeypatch.setattr(http_server, "is_loopback", lambda _: False)
+        for _ in range(http_server.CONNECTIONS_OF_ONE):
+            stack.enter_context(socket.create_connection(("127.0.0.1", client.port), timeout=10))
+        assert closed(client.port)
+        monkeypatch.setattr(http_server, "CONNECTIONS_OF_ONE", 1000)
+        for _ in range(http_server.CLIENTS - 16):
+            stack.enter_context(socket.create_connection(("127.0.0.1", client.port), timeout=10))
+        assert client.get("/look").status == 503
+        monkeypatch.setattr(http_server, "is_loopback", lambda _: True)
+        assert client.get("/look").status == 200
 
 
 def test_garbage_is_refused_and_costs_nothing(client):
