@@ -33,7 +33,7 @@ class PullWorker:
 
     def __init__(self, board: Board, name: str, take: Take, carry_out: Settle) -> None:
         self.name = name
-        self.buffer = memoryview(bytearray(BUFFER_SIZE))
+        self.buffer = memoryview(bytearray(board.limiter.piece_bytes(BUFFER_SIZE)))
         self.life = time.monotonic()
         self.doing = IDLE
         self.thread = threading.Thread(target=self._run, name=name, daemon=True)

@@ -182,3 +182,24 @@ def test_a_comparison_with_a_source_that_ends_early_decides_nothing(root, remote
         pool.add(item(remote, "digits", kind=Kind.COMPARE), Short(root))
         (outcome,) = outcomes(pool, 1)
     assert (outcome.fate, outcome.error.code) == (Fate.FAILED, "UNAVAILABLE")
+
+
+def test_a_narrow_bandwidth_means_small_reads_not_long_waits(root, remote, store):
+    put(root, "digits", size=64 * KIBI)
+    asked = []
+
+    class Measuring(Breaking):
+        def readinto(self, buffer):
+            asked.append(len(buffer))
+            return super().readinto(buffer)
+
+    class Measured(Wholes):
+        @contextmanager
+        def open(self, model, version, obj, start=0, length=None):
+            with FilesRepository.open(self, model, version, obj, start, length) as source:
+                yield Measuring(source, 0.0, None)
+
+    with Pool(store, PullSettings(workers=1, bandwidth_bytes_per_s=128 * KIBI)) as pool:
+        pool.add(item(remote, "digits"), Measured(root))
+        outcomes(pool, 1)
+    assert max(asked) == 16 * KIBI
