@@ -210,6 +210,8 @@ class _Run:
             planned = {(item.model, item.version) for item in (*prepared.plan.items, *prepared.plan.comparisons)}
             if not self._drain() and not self._wait(planned):
                 break
+        # What was adopted from disk needs nothing any more of what an earlier run had prepared of it.
+        tidy(self._store, prepared.desired, self._log)
         pulled = tuple(self._pulled[key] for key in sorted(self._pulled))
         refused = tuple(self._refused[key] for key in sorted(self._refused))
         return prepared.desired, PullReport(

@@ -301,12 +301,14 @@ class Store:
         """
         top = self.root / _STAGING
         kept = {f"{model}.{version}" for model, version in wanted}
-        if not top.is_dir():
+        with reported(top):
+            present = {entry.name.removesuffix(".lock") for entry in top.iterdir()} if top.is_dir() else set()
+        leftovers = sorted(present - kept)
+        if not leftovers:
             return ()
         with self._commit(), reported(top):
-            present = {entry.name.removesuffix(".lock") for entry in top.iterdir()}
             cleaned, failed = [], None
-            for name in sorted(present - kept):
+            for name in leftovers:
                 try:
                     if _cleaned(top / name):
                         cleaned.append(name)
