@@ -196,6 +196,7 @@ class _Run:
         self._pulled: dict[Key, Pulled] = {}
         self._refused: dict[Key, Refusal] = {}
         self._busy: set[Key] = set()
+        self._left: set[Key] = set()
 
     def carry_out(self) -> tuple[Desired, PullReport]:
         began = time.monotonic()
@@ -267,8 +268,12 @@ class _Run:
             if key in planned and not self._final(key, failure.source)
         ]
         patience_s = _SILENCE * self._settings.stall_s
-        if any(abs(time.time() - self._store.staged_at(*key)) < patience_s for key in self._busy):
+        seen = {key: self._store.staged_at(*key) for key in self._busy}
+        # Whoever had it may have ended since: then another look tells, but no third one.
+        left = {key for key, at in seen.items() if not at} - self._left
+        if left or any(abs(time.time() - at) < patience_s for at in seen.values()):
             waits.append(_LOOK_S)
+        self._left |= left
         self._busy.clear()
         if not waits:
             return False

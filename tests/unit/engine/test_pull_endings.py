@@ -184,6 +184,19 @@ def test_a_comparison_with_a_source_that_ends_early_decides_nothing(root, remote
     assert (outcome.fate, outcome.error.code) == (Fate.FAILED, "UNAVAILABLE")
 
 
+def test_a_version_that_somebody_lets_go_just_then_is_not_given_up(root, remote, store):
+    put(root, "digits")
+    held = [Store(store.root).stage("digits", 1)]
+
+    def let_go(event):
+        if event.step == "Attempt failed" and held:
+            assert event.details["reason"] == "STORE_BUSY"
+            held.pop().discard()
+
+    _, report = pull.converge(track(), remote, store, "n", PullSettings(workers=1), log=let_go)
+    assert ([pulled.model for pulled in report.pulled], report.refused) == (["digits"], ())
+
+
 def test_a_narrow_bandwidth_means_small_reads_not_long_waits(root, remote, store):
     put(root, "digits", size=64 * KIBI)
     asked = []

@@ -162,6 +162,7 @@ def test_a_read_that_hangs_is_ended_and_only_its_piece_is_read_again(root, remot
 
 def test_what_never_answers_fails_as_stalled_and_keeps_what_had_come(root, remote, store):
     put(root, "digits", 1, weights=os.urandom(MEBI))
+    remote.pauses["digits"] = 0.02  # time to step in
     with pool_of(store, workers=1, stall_s=0.2) as pool:
         pool.add(item(remote, "digits"), remote)
         while remote.busy.count("digits") < 8:
