@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
+from modelfleet_services.puller.flags import FLAGS
 
 from tests.contract.project import PROJECT, ROLES, load_yaml
 
@@ -55,3 +56,11 @@ def test_defaults_are_commented_for_the_reader(role):
     text = path.read_text(encoding="utf-8").removeprefix("---\n") if path.is_file() else ""
     bare = [part for part in re.split(r"\n{2,}", text.strip()) if part and not part.startswith("#")]
     assert not bare, "say above each group of variables what it is for"
+
+
+def test_the_puller_takes_the_flags_that_its_role_gives():
+    known = {flag.name.removeprefix("--"): flag for flags in FLAGS.values() for flag in flags}
+    variables = load_yaml(PROJECT / "roles" / "remote_model_puller" / "vars" / "main.yml")
+    given, switches = variables["__remote_model_puller_flags"], variables["__remote_model_puller_switches"]
+    assert set(given) | set(switches) <= set(known)
+    assert {name for name in (*given, *switches) if not known[name].metavar} == set(switches)
