@@ -104,7 +104,11 @@ class Asking:
             hold.attach(connection.sock, used=connection.answers > 0)
             connection.sock.sendall(head)
             answer = Answer(connection.sock, method=method)
-            answer.begin()
+            try:
+                answer.begin()
+            except BaseException:
+                answer.close()  # it holds the socket open as well
+                raise
             connection.answers += 1
             if answer.will_close:
                 connection.close()
