@@ -39,8 +39,8 @@ if TYPE_CHECKING:
 
 #: How often an object that arrives damaged is read before its source is held to be damaged.
 DAMAGED_READS = 3
-#: How much is written at once, in bytes. For more the kernel takes larger pages of memory, which are those that a virtual
-#: machine has given back to its host and must fetch anew: three times the time of the whole pull was measured.
+#: How much is written at once, in bytes. For more the kernel takes larger pages of memory, which are those that a
+#: virtual machine has given back to its host and must fetch anew: three times the time of a whole pull was measured.
 WRITE = 128 << 10
 #: From this many small files on, one call that brings the whole file system to disk is cheaper than one for each file.
 MANY_FILES = 16
