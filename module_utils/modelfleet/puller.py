@@ -179,7 +179,7 @@ class Puller:
     def status(self) -> PullerStatus:
         """Return how everything is."""
         views = self._pool.views()
-        self._refresh(views.keys() | self._attempts.known().keys(), views)
+        self._refresh(views.keys() | self._attempts.known().keys() | self._refusals.keys(), views)
         with self._lock:
             now_s = self._clock.now()
             oldest = min(self._pending_since.values(), default=now_s)
@@ -326,8 +326,13 @@ class Puller:
                 self._attempts.forget(key)
             self._repository, self._prepared, self._complete = repository, prepared, complete
             told = {problem.subject: problem for problem in prepared.desired.problems}
+            earlier = {key: error.one_line() for key, error in self._refusals.items()}
             self._refusals = {key: told[subject_of(*key)] for key in wanted if subject_of(*key) in told}
             self._refusals.update({(item.model, item.version): item.error for item in prepared.plan.refused})
+            news = {key: error for key, error in self._refusals.items() if earlier.get(key) != error.one_line()}
+        for key, error in sorted(news.items()):
+            details = {"reason": error.code, "problem": error.problem, "remedy": error.remedy}
+            self._log(PullEvent("Refused", *key, details, failure=True))
         pull.tidy(self._store, prepared.desired, self._log)
         for key, item in items.items():
             ready = self._attempts.ready(key, fingerprint(item.objects), self._clock.now())

@@ -157,3 +157,12 @@ def test_a_manifest_that_cannot_be_read_drops_nothing(remote, tmp_path):
         puller.wait_for("m", PullState.PULLING)
         remote.objects_go.set()
         puller.wait_until_complete("m")
+
+
+def test_a_refusal_is_logged_once_and_tells_when_it_is_looked_at_again(remote, tmp_path):
+    (remote.root / "m" / "1" / "saved_model.pb").write_bytes(b"")
+    with running(remote, tmp_path, wants("m"), resync_s=0.3) as puller:
+        puller.wait_for("m", PullState.REFUSED, "INCOMPLETE")
+        puller.wait_for_passes(3)
+        assert puller.steps("m").count("Refused") == 1
+        puller.wait(lambda: 0 < puller.report("m").next_retry_s <= 0.3)
