@@ -326,10 +326,10 @@ class Puller:
                 self._attempts.forget(key)
             self._repository, self._prepared, self._complete = repository, prepared, complete
             told = {problem.subject: problem for problem in prepared.desired.problems}
-            earlier = {key: error.one_line() for key, error in self._refusals.items()}
+            earlier = {key: error.code for key, error in self._refusals.items()}
             self._refusals = {key: told[subject_of(*key)] for key in wanted if subject_of(*key) in told}
             self._refusals.update({(item.model, item.version): item.error for item in prepared.plan.refused})
-            news = {key: error for key, error in self._refusals.items() if earlier.get(key) != error.one_line()}
+            news = {key: error for key, error in self._refusals.items() if earlier.get(key) != error.code}
         for key, error in sorted(news.items()):
             details = {"reason": error.code, "problem": error.problem, "remedy": error.remedy}
             self._log(PullEvent("Refused", *key, details, failure=True))
