@@ -18,7 +18,7 @@ from pull.emulator import emulator, free_port
 from pull.filling import fill
 from pull.service import Service, service
 
-MODELS, PULLS = 1000, 200
+MODELS, PULLS, TOGETHER = 1000, 200, 10
 SMALL = {"saved_model.pb": 300, "variables/variables.index": 200, "variables/variables.data-00000-of-00001": 400}
 LARGE = {
     "saved_model.pb": 100_000,
@@ -27,7 +27,6 @@ LARGE = {
 }
 #: How long the service is left alone before it is looked at, in seconds.
 REST_S = 5.0
-SAMPLE_S = 0.1
 
 
 def main() -> None:
@@ -53,13 +52,14 @@ def _measure(puller: Service, ready: Path, root: Path) -> None:
     began = time.monotonic()
     _bring(puller, ready, root, "large")
     _tell(f"after a pull of 4 GiB in {time.monotonic() - began:.0f} s", puller)
-    for number in range(PULLS):
-        _bring(puller, ready, root, f"more-{number:04}")
+    for begin in range(0, PULLS, TOGETHER):
+        _bring(puller, ready, root, *(f"more-{number:04}" for number in range(begin, begin + TOGETHER)))
     _tell(f"after {PULLS} more pulls", puller)
 
 
-def _bring(puller: Service, ready: Path, root: Path, model: str) -> None:
-    (ready / model).rename(root / "models" / model)
+def _bring(puller: Service, ready: Path, root: Path, *models: str) -> None:
+    for model in models:
+        (ready / model).rename(root / "models" / model)
     puller.look()
     puller.wait_until_ready(300)
 
