@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Callable
 
 from . import pull
 from .attempts import Attempts
-from .errors import ModelfleetError, NoMemory, VersionOverwritten
+from .errors import ModelfleetError, NoMemory
 from .jobs import Fate, now
 from .looking import Looking
-from .names import subject_of
 from .pool import Outcome, Pool
 from .pull_plan import Kind, PullItem, overwritten, prepare
 from .pull_settings import PullSettings
-from .pull_status import PullerStatus, PullEvent, PullState, VersionReport
+from .pull_status import PullerStatus, PullEvent, PullState
+from .pull_table import PullTable, wanted_by
 from .pull_worker import IDLE
 from .receipts import fingerprint
 from .scrub import Scrub
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
     from .adapters.repository import Repository
-    from .manifest import Desired, Manifest
+    from .manifest import Manifest
     from .pool import View
     from .pull_plan import Key, Preparation
     from .store import Store
@@ -111,12 +111,7 @@ class Puller:
         self._compared: Manifest | None = None
         self._before: Collection[Key] = ()
         self._repository: Repository | None = None
-        self._prepared: Preparation | None = None
-        self._complete: dict[Key, int] = {}
-        self._refusals: dict[Key, ModelfleetError] = {}
-        self._cancelled: set[Key] = set()
-        self._table: dict[Key, VersionReport] = {}
-        self._pending_since: dict[Key, float] = {}
+        self._table = PullTable(self._attempts, settings.retries)
         self._status = PullerStatus(node, "")
         self._counters = dict.fromkeys(_COUNTERS, 0)
         self._life = (time.monotonic(), "starting")
@@ -142,7 +137,7 @@ class Puller:
     def sync(self) -> None:
         """Look now, and try at once what waits or was cancelled."""
         with self._lock:
-            self._cancelled.clear()
+            self._table.cancelled.clear()
             for key in self._attempts.known():
                 self._attempts.forget(key)
             self._sync = True
@@ -166,11 +161,11 @@ class Puller:
         with self._lock:
             keys = tuple(
                 key
-                for key, report in self._table.items()
+                for key, report in self._table.rows.items()
                 if key[0] == model and key[1] and version in {None, key[1]}
-                if report.state is not PullState.COMPLETE and key not in self._cancelled
+                if report.state is not PullState.COMPLETE and key not in self._table.cancelled
             )
-            self._cancelled.update(keys)
+            self._table.cancelled.update(keys)
         for key in keys:
             self._pool.drop(key)
         self._wake_up()
@@ -179,14 +174,14 @@ class Puller:
     def status(self) -> PullerStatus:
         """Return how everything is."""
         views = self._pool.views()
-        self._refresh(views.keys() | self._attempts.known().keys() | self._refusals.keys(), views)
+        self._refresh(views.keys() | self._attempts.known().keys() | self._table.refusals.keys(), views)
         with self._lock:
             now_s = self._clock.now()
-            oldest = min(self._pending_since.values(), default=now_s)
+            oldest = min(self._table.pending_since.values(), default=now_s)
             counters = {**self._counters, "stalls": self._pool.stalls, "failed_attempts": self._pool.failed_tries}
             return replace(
                 self._status,
-                versions=tuple(self._table[key] for key in sorted(self._table)),
+                versions=tuple(self._table.rows[key] for key in sorted(self._table.rows)),
                 counters=counters,
                 oldest_pending_s=now_s - oldest,
                 next_pass_s=max(0.0, self._next_pass - now_s),
@@ -307,7 +302,7 @@ class Puller:
         for refusal in prepared.plan.refused:
             if refusal.fingerprint:
                 pull.set_aside(self._store, refusal)
-        wanted = _wanted(prepared.desired)
+        wanted = wanted_by(prepared.desired)
         items = {(item.model, item.version): item for item in (*prepared.plan.items, *prepared.plan.comparisons)}
         # One for which there is no memory is not brought, also not to its end.
         homeless = {problem.subject for problem in prepared.desired.problems if isinstance(problem, NoMemory)}
@@ -321,22 +316,17 @@ class Puller:
             if item.complete and (model, version) in wanted
         }
         with self._lock:
-            self._cancelled &= wanted
             for key in self._attempts.known().keys() - items.keys():
                 self._attempts.forget(key)
-            self._repository, self._prepared, self._complete = repository, prepared, complete
-            told = {problem.subject: problem for problem in prepared.desired.problems}
-            earlier = {key: error.code for key, error in self._refusals.items()}
-            self._refusals = {key: told[subject_of(*key)] for key in wanted if subject_of(*key) in told}
-            self._refusals.update({(item.model, item.version): item.error for item in prepared.plan.refused})
-            news = {key: error for key, error in self._refusals.items() if earlier.get(key) != error.code}
+            self._repository = repository
+            news = self._table.take_over(prepared, complete)
         for key, error in sorted(news.items()):
             details = {"reason": error.code, "problem": error.problem, "remedy": error.remedy}
             self._log(PullEvent("Refused", *key, details, failure=True))
         pull.tidy(self._store, prepared.desired, self._log)
         for key, item in items.items():
             ready = self._attempts.ready(key, fingerprint(item.objects), self._clock.now())
-            if ready and key not in self._cancelled and key not in before:
+            if ready and key not in self._table.cancelled and key not in before:
                 self._begin(item, repository)
         self._refresh(None, self._pool.views())
 
@@ -369,8 +359,8 @@ class Puller:
         if not self._pool.add(item, repository):
             return
         with self._lock:
-            cancelled = key in self._cancelled
-            first = key not in self._pending_since
+            cancelled = key in self._table.cancelled
+            first = key not in self._table.pending_since
         if cancelled:  # in between: whoever cancels looks for it on its way only then
             self._pool.drop(key)
             return
@@ -398,11 +388,11 @@ class Puller:
             if outcome.fate in {Fate.PULLED, Fate.SAME}:
                 self._counters["pulled_versions"] += outcome.fate is Fate.PULLED
                 self._attempts.forget(key)
-                self._complete[key] = item.bytes
+                self._table.complete[key] = item.bytes
             elif outcome.fate is Fate.DROPPED:
                 self._counters["cancelled_versions"] += 1
                 # What was wanted again while it was being dropped must not wait for the next look.
-                self._sync = self._sync or key not in self._cancelled
+                self._sync = self._sync or key not in self._table.cancelled
         if outcome.fate is Fate.DIFFERENT and item.kind is Kind.ADOPT and self._repository:
             self._begin(replace(item, kind=Kind.PULL), self._repository)
         elif outcome.fate is Fate.DIFFERENT:
@@ -436,79 +426,10 @@ class Puller:
         self._log(PullEvent("Found damage on disk", model, version, {"files": ", ".join(files)}, failure=True))
         self._wake_up()
 
-    def _refresh(self, keys: object, views: Mapping[Key, View]) -> None:
+    def _refresh(self, keys: Collection[Key] | None, views: Mapping[Key, View]) -> None:
         """Bring the table up to date: of some versions, or of all when ``keys`` is None."""
         with self._lock:
-            if self._prepared is None:
-                return
-            now_s = self._clock.now()
-            if keys is None:
-                fresh = {key: self._report(key, views.get(key), now_s) for key in _wanted(self._prepared.desired)}
-                self._table = {**fresh, **self._problems(fresh)}
-                self._pending_since = {key: at for key, at in self._pending_since.items() if key in fresh}
-                keys = fresh.keys()
-            for key in list(keys):  # type: ignore[call-overload]
-                if key in self._table and key[1]:
-                    self._table[key] = self._report(key, views.get(key), now_s)
-                    if self._table[key].state is PullState.COMPLETE:
-                        self._pending_since.pop(key, None)
-                    else:
-                        self._pending_since.setdefault(key, now_s)
-
-    def _report(self, key: Key, view: View | None, now_s: float) -> VersionReport:
-        """Return how one version is. The caller holds the lock."""
-        failure = self._attempts.of(key)
-        count = failure.count if failure else 0
-        error = (view.error if view else None) or (failure.error if failure else None)
-        report = VersionReport(*key, state=PullState.WAITING, attempt=count)
-        if view is not None:
-            report = replace(
-                report,
-                state=_state_of(view),
-                attempt=count + 1,
-                next_retry_s=view.retry_in_s or None,
-                bytes_done=view.done,
-                bytes_total=view.total,
-                bytes_per_s=view.read / view.age_s if view.age_s > 0 else 0.0,
-            )
-        elif key in self._cancelled:
-            error = None
-            report = replace(report, state=PullState.CANCELLED)
-        elif key in self._complete:
-            size = self._complete[key]
-            report = replace(report, state=PullState.COMPLETE, attempt=0, bytes_done=size, bytes_total=size)
-            # It is here and serves; that its source became another one is for a person to know all the same.
-            known = (error, self._refusals.get(key))
-            error = next((problem for problem in known if isinstance(problem, VersionOverwritten)), None)
-        elif failure:
-            again = failure.error.retryable and failure.count <= self._settings.retries
-            state = PullState.RETRYING if again else PullState.REFUSED
-            report = replace(report, state=state, next_retry_s=max(0.0, failure.not_before - now_s))
-        else:
-            error = self._refusals.get(key)
-            if error:
-                report = replace(report, state=PullState.REFUSED, next_retry_s=max(0.0, self._next_pass - now_s))
-        if error:
-            report = replace(report, code=error.code, message=error.problem, remedy=error.remedy)
-        earlier = self._table.get(key)
-        since = earlier.since if earlier and earlier.state is report.state else now()
-        return replace(report, since=since)
-
-    def _problems(self, known: Mapping[Key, VersionReport]) -> dict[Key, VersionReport]:
-        """Return what is wrong with models as a whole, and with versions that are not wanted for that reason."""
-        if self._prepared is None:
-            return {}
-        found: dict[Key, VersionReport] = {}
-        told = {subject_of(*key) for key in known}
-        for refusal in self._prepared.plan.refused:
-            key = (refusal.model, refusal.version)
-            if key not in known:
-                found[key] = _refused(key, refusal.error, self._table.get(key))
-        for problem in self._prepared.desired.problems:
-            name = problem.subject.removeprefix("model ")
-            if problem.subject not in told:
-                found[name, 0] = _refused((name, 0), problem, self._table.get((name, 0)))
-        return found
+            self._table.refresh(keys, views, self._clock.now(), self._next_pass)
 
 
 _COUNTERS = (
@@ -521,22 +442,3 @@ _COUNTERS = (
     "stalls",
     "damaged_versions",
 )
-
-
-def _wanted(desired: Desired) -> set[Key]:
-    return {(name, version) for name, model in desired.models.items() for version in model.versions}
-
-
-def _state_of(view: View) -> PullState:
-    if view.verifying:
-        return PullState.VERIFYING
-    if view.retry_in_s and not view.active:
-        return PullState.RETRYING
-    return PullState.PULLING if view.active or view.done else PullState.WAITING
-
-
-def _refused(key: Key, error: ModelfleetError, earlier: VersionReport | None) -> VersionReport:
-    since = earlier.since if earlier else now()
-    return VersionReport(
-        *key, PullState.REFUSED, code=error.code, message=error.problem, remedy=error.remedy, since=since
-    )

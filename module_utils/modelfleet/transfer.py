@@ -21,6 +21,7 @@ from .errors import (
 )
 from .jobs import Fate, Job, LeaveError, Unit, Worker, now
 from .journal import Piece
+from .piece_files import checksum_at, open_for_writing, share, write_at
 from .pull_plan import digest_missing, no_space, overwritten, space_of
 from .pull_status import PullEvent
 from .receipts import Receipt, fingerprint
@@ -39,9 +40,6 @@ if TYPE_CHECKING:
 
 #: How often an object that arrives damaged is read before its source is held to be damaged.
 DAMAGED_READS = 3
-#: How much is written at once, in bytes. For more the kernel takes larger pages of memory, which are those that a
-#: virtual machine has given back to its host and must fetch anew: three times the time of a whole pull was measured.
-WRITE = 128 << 10
 #: From this many small files on, one call that brings the whole file system to disk is cheaper than one for each file.
 MANY_FILES = 16
 #: Failures after which what has arrived is of no use, or takes the room that others need.
@@ -163,7 +161,7 @@ class Transfer(Job):
             folder.mkdir(parents=True, exist_ok=True)
         for obj in missing_files:
             if not obj.size or obj.size > SMALL:
-                descriptor = _open_for_writing(self._target(staging, obj))
+                descriptor = open_for_writing(self._target(staging, obj))
                 try:
                     if os.fstat(descriptor).st_size != obj.size:
                         reserve(descriptor, obj.size)
@@ -209,7 +207,7 @@ class Transfer(Job):
             except FileNotFoundError:
                 continue
             try:
-                if _checksum_at(descriptor, piece, worker.buffer, crc32c) == piece.crc32c:
+                if checksum_at(descriptor, piece, worker.buffer, crc32c) == piece.crc32c:
                     sound.append(piece)
             finally:
                 os.close(descriptor)
@@ -230,11 +228,7 @@ class Transfer(Job):
                     continue
                 worker.check()
                 fits = known.crc32c is not None and obj.crc32c in {None, known.crc32c}
-                if (
-                    known.crc32c is not None
-                    and fits
-                    and _shared(folder / known.path, known, self._target(staging, obj))
-                ):
+                if known.crc32c is not None and fits and share(folder / known.path, known, self._target(staging, obj)):
                     self._checksums[obj.path] = known.crc32c
                     linked += obj.size
         return linked
@@ -281,7 +275,7 @@ class Transfer(Job):
         whole = segment.length == obj.size
         target = self._target(self._open_staging(), obj)
         with reported(target):
-            descriptor = _open_for_writing(target)
+            descriptor = open_for_writing(target)
         opened = self._repository.open(
             self.item.model, self.item.version, obj, segment.start, None if whole else segment.length
         )
@@ -294,7 +288,7 @@ class Transfer(Job):
                     piece = worker.buffer[:count]
                     checksum = crc32c(piece, checksum)
                     with reported(target):
-                        _write(descriptor, piece, segment.start + done)
+                        write_at(descriptor, piece, segment.start + done)
                     done += count
                     self._advance(count)
                     worker.moved(count)
@@ -474,48 +468,3 @@ class Transfer(Job):
     @staticmethod
     def _target(staging: Staging, obj: RemoteObject) -> Path:
         return (staging.archive if obj.archive else staging.path) / obj.path
-
-
-def _open_for_writing(path: Path) -> int:
-    """Open a file to be filled in place; never one that is shared with a published version."""
-    flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC
-    descriptor = os.open(path, flags, 0o644)
-    if os.fstat(descriptor).st_nlink == 1:
-        return descriptor
-    os.close(descriptor)
-    path.unlink()
-    return os.open(path, flags, 0o644)
-
-
-def _write(descriptor: int, piece: memoryview, offset: int) -> None:
-    while piece:
-        count = os.pwrite(descriptor, piece[:WRITE], offset)
-        piece, offset = piece[count:], offset + count
-
-
-def _checksum_at(
-    descriptor: int, piece: Piece, buffer: memoryview, crc32c: Callable[[memoryview, int], int]
-) -> int | None:
-    """Return the checksum of a part of an open file; None when it is not all there."""
-    checksum, position = 0, piece.start
-    while position < piece.end:
-        count = os.preadv(descriptor, [buffer[: piece.end - position]], position)
-        if not count:
-            return None
-        checksum = crc32c(buffer[:count], checksum)
-        position += count
-    return checksum
-
-
-def _shared(existing: Path, known: RemoteObject, target: Path) -> bool:
-    """Make the target another name of an existing file if that is still what was pulled; return whether it is."""
-    try:
-        if existing.stat().st_size != known.size or crc32c_of(existing) != known.crc32c:
-            return False
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.unlink(missing_ok=True)
-        os.link(existing, target)
-    except OSError:
-        # Another file system, or one without links: the file is read from the repository as any other.
-        return False
-    return True
