@@ -163,7 +163,7 @@ def tidy(store: Store, desired: Desired, log: Callable[[PullEvent], None]) -> No
         store.clean_staging(
             [
                 key
-                for key in store.staged()
+                for key in store.staging.versions()
                 if (key in wanted or key[0] in desired.unresolved) and store.complete(*key) is None
             ]
         )
@@ -268,7 +268,7 @@ class _Run:
             if key in planned and not self._final(key, failure.source)
         ]
         patience_s = _SILENCE * self._settings.stall_s
-        seen = {key: self._store.staged_at(*key) for key in self._busy}
+        seen = {key: self._store.staging.touched_at(*key) for key in self._busy}
         # Whoever had it may have ended since: then another look tells, but no third one.
         left = {key for key, at in seen.items() if not at} - self._left
         if left or any(abs(time.time() - at) < patience_s for at in seen.values()):

@@ -182,7 +182,7 @@ def prepare(manifest: Manifest, repository: Repository, store: Store, node: str,
         # Where every model has a source of its own, no one place says where they all come from.
         desired = replace(resolved, source="" if manifest.locations else repository.uri)
         known.update(survey(desired, listing, repository, known))
-        staged = {key: store.staged_bytes(*key) for key in store.staged()}
+        staged = {key: store.staging.bytes_taken(*key) for key in store.staging.versions()}
         room = Room(store.free_bytes(), settings.headroom_bytes, staged)
         planned = plan(desired, known, stored, aside, room, require_digest=settings.require_digest)
         news = {(item.model, item.version): item for item in planned.refused if item.fingerprint}

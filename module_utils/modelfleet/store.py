@@ -19,17 +19,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable
 
 from .durable import exchange, make_directory, replace_file, reported, sync_directory
-from .errors import ModelfleetError, NoSpace, StoreBusy, StoreError
+from .errors import ModelfleetError, NoSpace, StoreError
 from .locking import exclusive
 from .names import is_model_name, is_version_number, model_name, version_number
 from .receipts import Receipt
 from .saved_model import files_below, validate_saved_model
-from .staging import Claim, Staging, claim
+from .staging_area import StagingArea
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
-__all__ = ["QuarantineRecord", "Receipt", "Staging", "Store", "StoredVersion", "validate_saved_model"]
+    from .staging import Staging
+
+__all__ = ["QuarantineRecord", "Receipt", "Store", "StoredVersion", "validate_saved_model"]
 
 _STAGING, _RECEIPTS, _QUARANTINE, _STATE = ".staging", ".receipts", ".quarantine", ".state"
 #: Held by whoever decides what the server serves, also for minutes.
@@ -78,10 +80,16 @@ class QuarantineRecord:
 
 
 class Store:
-    """The directory of one node. Nothing is created before something is written."""
+    """The directory of one node. Nothing is created before something is written.
+
+    Attributes:
+        root: The directory.
+        staging: The versions in preparation.
+    """
 
     def __init__(self, root: Path | str) -> None:
         self.root = Path(root)
+        self.staging = StagingArea(self.root / _STAGING)
         self._receipts: dict[tuple[str, int], tuple[tuple[int, int], Receipt | None]] = {}
         self._mutex = threading.RLock()
         self._committing = False
@@ -209,58 +217,6 @@ class Store:
             return receipt
         return None
 
-    def stage(self, model: str, version: int) -> Staging:
-        """Claim the place where a version is prepared; what an earlier attempt left there is still there.
-
-        Raises:
-            StoreBusy: somebody prepares it already; the message names the process.
-            StoreError: it cannot be created.
-        """
-        name = f"{model_name(model)}.{version_number(version)}"
-        folder = self.root / _STAGING / name
-        with reported(folder):
-            make_directory(folder.parent)
-            return Staging(model, version, folder, claim(folder))
-
-    def staged(self) -> set[tuple[str, int]]:
-        """Return the versions that are unfinished."""
-        try:
-            names = [entry.name for entry in (self.root / _STAGING).iterdir()]
-        except OSError:
-            return set()
-        parts = [name.split(".") for name in names]
-        return {
-            (part[0], int(part[1]))
-            for part in parts
-            if len(part) == 2 and is_model_name(part[0]) and is_version_number(part[1])  # noqa: PLR2004  (name, version)
-        }
-
-    def staged_bytes(self, model: str, version: int) -> int:
-        """Return how much of the disk an unfinished version takes already."""
-        folder = self.root / _STAGING / f"{model_name(model)}.{version_number(version)}"
-        total = 0
-        for place, _, names in os.walk(folder):
-            for name in names:
-                try:
-                    status = os.lstat(f"{place}/{name}")
-                except OSError:  # gone in between
-                    continue
-                # Another version has what is shared: it was free before, and is no room for what is still to come.
-                total += status.st_blocks * 512 if status.st_nlink == 1 else 0
-        return total
-
-    def staged_at(self, model: str, version: int) -> float:
-        """Return when something was last written for an unfinished version, in seconds of the epoch; 0 without any."""
-        folder = self.root / _STAGING / f"{model_name(model)}.{version_number(version)}"
-        newest = 0.0
-        for place, _, names in os.walk(folder):
-            for name in ("", *names):
-                try:
-                    newest = max(newest, os.lstat(f"{place}/{name}").st_mtime)
-                except OSError:  # gone in between
-                    continue
-        return newest
-
     def certify(self, model: str, version: int, receipt: Receipt) -> None:
         """Write the receipt of a version that is on disk already.
 
@@ -299,24 +255,11 @@ class Store:
         Raises:
             StoreError: something cannot be removed; everything else was.
         """
-        top = self.root / _STAGING
-        kept = {f"{model}.{version}" for model, version in wanted}
-        with reported(top):
-            present = {entry.name.removesuffix(".lock") for entry in top.iterdir()} if top.is_dir() else set()
-        leftovers = sorted(present - kept)
+        leftovers = self.staging.leftovers(wanted)
         if not leftovers:
             return ()
-        with self._commit(), reported(top):
-            cleaned, failed = [], None
-            for name in leftovers:
-                try:
-                    if _cleaned(top / name):
-                        cleaned.append(name)
-                except OSError as error:
-                    failed = failed or error
-            if failed:
-                raise failed
-        return tuple(cleaned)
+        with self._commit():
+            return self.staging.delete(leftovers)
 
     def uncertify(self, model: str, version: int) -> None:
         """Withdraw the proof that a version is complete; its files stay until they are brought anew.
@@ -498,19 +441,6 @@ class Store:
             return None
         self._receipts[key] = known
         return known[1]
-
-
-def _cleaned(folder: Path) -> bool:
-    """Delete a leftover, unless somebody works on it; return whether it was deleted."""
-    try:
-        held: Claim = claim(folder)
-    except StoreBusy:
-        return False
-    try:
-        shutil.rmtree(folder, ignore_errors=not folder.exists())
-    finally:
-        held.release()
-    return True
 
 
 def _load(path: Path) -> dict[str, Any]:

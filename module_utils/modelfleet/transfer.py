@@ -117,7 +117,7 @@ class Transfer(Job):
         """Claim the place, use what is on disk already, take the space, cut the rest into units."""
         item = self.item
         worker.busy(f"preparing {item.subject}")
-        staging = self._store.stage(item.model, item.version)
+        staging = self._store.staging.claim(item.model, item.version)
         with self.lock:
             self._staging = staging
         seen = fingerprint(item.objects)
@@ -131,7 +131,7 @@ class Transfer(Job):
             earlier = staging.journal.resume(seen)
             if earlier is None:
                 staging.clear()
-            taken = self._store.staged_bytes(item.model, item.version)
+            taken = self._store.staging.bytes_taken(item.model, item.version)
             sound = self._sound(staging, earlier or [], worker)
             for piece in sound:
                 self._pieces.setdefault(piece.path, []).append(piece)

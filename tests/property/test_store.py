@@ -33,7 +33,7 @@ class Histories(RuleBasedStateMachine):
 
     @rule(model=models, version=numbers, content=st.binary(min_size=1, max_size=9), deep=st.booleans())
     def publish(self, model, version, content, deep):
-        staging = self.store.stage(model, version)
+        staging = self.store.staging.claim(model, version)
         staging.clear()
         path = "variables/x" if deep else "saved_model.pb"
         (staging.path / path).parent.mkdir(exist_ok=True)
@@ -45,7 +45,7 @@ class Histories(RuleBasedStateMachine):
 
     @rule(model=models, version=numbers)
     def abandon(self, model, version):
-        staging = self.store.stage(model, version)
+        staging = self.store.staging.claim(model, version)
         (staging.path / "half").write_bytes(b"x")
         staging.close()
 

@@ -87,7 +87,7 @@ class Rig:
 
     def publish(self, model, version):
         with self.store.lock(1):
-            staging = self.store.stage(model, version)
+            staging = self.store.staging.claim(model, version)
             (staging.path / "saved_model.pb").write_bytes(GRAPH)
             self.store.publish(
                 staging, Receipt("file:///r", (RemoteObject("saved_model.pb", 5, "1", CHECKSUM),), "now")

@@ -186,7 +186,7 @@ def test_a_comparison_with_a_source_that_ends_early_decides_nothing(root, remote
 
 def test_a_version_that_somebody_lets_go_just_then_is_not_given_up(root, remote, store):
     put(root, "digits")
-    held = [Store(store.root).stage("digits", 1)]
+    held = [Store(store.root).staging.claim("digits", 1)]
 
     def let_go(event):
         if event.step == "Attempt failed" and held:

@@ -331,6 +331,6 @@ def test_thousands_of_versions_are_begun_a_few_at_a_time(root, remote, store, mo
         found = []
         while len(found) < 20:
             found += pool.collect(0.01)
-            most.append(len(store.staged()))
+            most.append(len(store.staging.versions()))
     assert {outcome.fate for outcome in found} == {Fate.PULLED}
     assert max(most) <= 3

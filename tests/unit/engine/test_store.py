@@ -21,7 +21,7 @@ def receipt(*sizes):
 
 
 def publish(store, model, version, *contents):
-    staging = store.stage(model, version)
+    staging = store.staging.claim(model, version)
     for i, content in enumerate(contents):
         (staging.path / f"f{i}").write_bytes(content)
     store.publish(staging, receipt(*map(len, contents)))
@@ -74,7 +74,7 @@ def test_damage_is_seen(store, damage):
 
 
 def test_staging_is_invisible_and_can_be_dropped(store):
-    staging = store.stage("digits", 1)
+    staging = store.staging.claim("digits", 1)
     (staging.path / "f0").write_bytes(b"half")
     assert store.scan() == {}
     staging.discard()
@@ -84,14 +84,14 @@ def test_staging_is_invisible_and_can_be_dropped(store):
 
 def test_leftovers_are_deleted_but_neither_what_is_worked_on_nor_what_is_still_wanted(store):
     for version in (1, 2, 3):
-        staging = store.stage("digits", version)
+        staging = store.staging.claim("digits", version)
         (staging.path / "f0").write_bytes(b"half")
         if version > 1:
             staging.close()
     assert store.clean_staging([("digits", 2)]) == ("digits.3",)
     with pytest.raises(StoreBusy, match=r"digits\.1: is being prepared by process"):
-        store.stage("digits", 1)
-    again = store.stage("digits", 2)
+        store.staging.claim("digits", 1)
+    again = store.staging.claim("digits", 2)
     assert (again.path / "f0").read_bytes() == b"half"
     again.close()
     assert store.clean_staging() == ("digits.2",)
@@ -123,7 +123,7 @@ def test_a_removed_version_leaves_nothing(store):
 
 def test_names_that_would_leave_the_store_are_refused(store):
     for model, version in (("../etc", 1), ("", 1), (".staging", 1), ("digits", 0), ("digits", -1)):
-        for action in (store.stage, store.remove, store.release, store.mark_good):
+        for action in (store.staging.claim, store.remove, store.release, store.mark_good):
             with pytest.raises(InvalidInput):
                 action(model, version)
 
@@ -241,11 +241,11 @@ def test_two_directories_change_places_in_one_step(tmp_path):
 
 def test_what_is_shared_with_another_version_is_no_room_that_an_unfinished_one_has_taken(store):
     publish(store, "digits", 1, b"x" * 100_000)
-    staging = store.stage("digits", 2)
+    staging = store.staging.claim("digits", 2)
     (staging.path / "f0").hardlink_to(store.root / "digits" / "1" / "f0")
-    assert store.staged_bytes("digits", 2) == 0
+    assert store.staging.bytes_taken("digits", 2) == 0
     (staging.path / "f1").write_bytes(b"y" * 8192)
-    assert store.staged_bytes("digits", 2) == 8192
+    assert store.staging.bytes_taken("digits", 2) == 8192
     staging.discard()
 
 
@@ -259,7 +259,7 @@ def test_receipts_of_versions_that_are_gone_are_forgotten(store):
 
 
 def test_a_claim_whose_file_cannot_be_removed_is_given_back_all_the_same(store, monkeypatch):
-    staging = store.stage("digits", 1)
+    staging = store.staging.claim("digits", 1)
 
     def refusing(path, **_):
         raise PermissionError(13, "Permission denied", str(path))
@@ -267,4 +267,4 @@ def test_a_claim_whose_file_cannot_be_removed_is_given_back_all_the_same(store, 
     with monkeypatch.context() as patched:
         patched.setattr(Path, "unlink", refusing)
         staging.close()
-    store.stage("digits", 1).discard()
+    store.staging.claim("digits", 1).discard()
