@@ -359,9 +359,9 @@ def _source(params: Params, store: Store) -> Iterator[tuple[Manifest, Repository
     # What is not said is left to the environment.
     access = Access(**{name: value for name, value in params["access"].items() if value is not None})
     if params["config_dir"]:
-        # Brings every kind of source along; Ansible compiles it anew on each run.
-        from ..module_utils.modelfleet.adapters.sources import Sources, SourcesRepository  # noqa: PLC0415
-        from ..module_utils.modelfleet.following import FollowedDefinitions  # noqa: PLC0415
+        # Both bring every kind of source along; Ansible compiles it anew on each run.
+        from ..module_utils.modelfleet.adapters.sources import Sources, SourcesRepository  # noqa: PLC0415  (above)
+        from ..module_utils.modelfleet.following import FollowedDefinitions  # noqa: PLC0415  (above)
 
         found = FollowedDefinitions(Path(params["config_dir"]), lambda _change: None).look()
         with closing(Sources(access)) as sources:

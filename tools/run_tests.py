@@ -52,8 +52,7 @@ class Count:
 def count_junit(report: str) -> Count:
     """Return the count of a JUnit report, as pytest writes it."""
     total = Count()
-    # The report comes from our own pytest, a moment ago.
-    for suite in ET.fromstring(report).iter("testsuite"):  # noqa: S314
+    for suite in ET.fromstring(report).iter("testsuite"):  # noqa: S314  (our own pytest wrote it a moment ago)
         tests, failures, errors, skipped = (
             int(suite.get(name, "0")) for name in ("tests", "failures", "errors", "skipped")
         )

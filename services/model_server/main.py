@@ -68,8 +68,7 @@ def _serve(flags: Flags) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, end)
     try:
-        # Imported here so that --help and --version need no third-party library.
-        from . import assembly  # noqa: PLC0415
+        from . import assembly  # noqa: PLC0415  (--help and --version need no third-party library)
 
         api = assembly.start_core(flags)
         server = assembly.start_grpc(flags, api)

@@ -98,7 +98,7 @@ class S3Server:
             data=str(after).encode(),
             headers={"Content-Type": "text/plain"},  # else the server takes it for a form
         )
-        with urllib.request.urlopen(request, timeout=_STOP_DEADLINE_S):  # noqa: S310
+        with urllib.request.urlopen(request, timeout=_STOP_DEADLINE_S):  # noqa: S310  (as above)
             pass
 
 

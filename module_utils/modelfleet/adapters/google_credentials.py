@@ -8,7 +8,7 @@ import time
 import warnings
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, Callable
+from typing import TYPE_CHECKING, Callable, cast
 
 from ..errors import MissingDependency, ModelfleetError, SourceForbidden, SourceUnavailable
 from .http_errors import LATER
@@ -18,6 +18,7 @@ from .transport import Request
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from .metadata_server import Tokens
     from .transport import Transport
 
 SUBJECT = "Google credentials"
@@ -40,7 +41,7 @@ class GoogleCredentials:
         self._transport = transport
         self._lock = threading.Lock()
         self._refreshing = threading.Lock()
-        self._credentials: Any = None
+        self._credentials: Tokens | None = None
         self._mark: tuple[str, int, int, int] | None = None
         self._renewed_at = -_RENEWED_S
 
@@ -67,7 +68,7 @@ class GoogleCredentials:
             self._credentials = None
             return True
 
-    def _loaded(self) -> Any:  # noqa: ANN401  (the library has no type for all its kinds)
+    def _loaded(self) -> Tokens:
         """Return the credentials, read again when their file is another one."""
         with self._lock:
             path = self._path()
@@ -90,7 +91,7 @@ class GoogleCredentials:
         usual = _usual_file()
         return str(usual) if usual.exists() else ""
 
-    def _load(self, path: str) -> Any:  # noqa: ANN401  (see above)
+    def _load(self, path: str) -> Tokens:
         try:
             import google.auth
             from google.auth.credentials import with_scopes_if_required
@@ -104,15 +105,15 @@ class GoogleCredentials:
             with warnings.catch_warnings():
                 # The library warns that files from strangers are dangerous, and of users' own credentials.
                 warnings.simplefilter("ignore")
-                credentials, _ = google.auth.load_credentials_from_file(path, request=self._asker())  # type: ignore[no-untyped-call]
+                credentials, _ = google.auth.load_credentials_from_file(path, request=self._asker())
         except DefaultCredentialsError as error:
             raise SourceForbidden(SUBJECT, _first_words(error), _LOG_IN) from error
         except (OSError, ValueError, TypeError, AttributeError, KeyError) as error:
             reason = error.strerror if isinstance(error, OSError) and error.strerror else "they are malformed"
             raise SourceForbidden(SUBJECT, f"{path} cannot be used: {reason}", _LOG_IN) from error
-        return with_scopes_if_required(credentials, SCOPES)  # type: ignore[no-untyped-call]
+        return cast("Tokens", with_scopes_if_required(credentials, SCOPES))
 
-    def _from_metadata(self) -> Any:  # noqa: ANN401  (see above)
+    def _from_metadata(self) -> Tokens:
         if answering(self._transport):
             return metadata_credentials(self._transport)
         problem = (
@@ -121,17 +122,17 @@ class GoogleCredentials:
         )
         raise SourceForbidden(SUBJECT, problem, "put them there, or set anonymous for a public bucket")
 
-    def _refresh(self, credentials: Any) -> None:  # noqa: ANN401  (see above)
+    def _refresh(self, credentials: Tokens) -> None:
         """Have a token that is valid: renewed ahead of time by one thread, waited for only when there is none."""
         from google.auth.credentials import TokenState
 
-        if credentials.token_state is TokenState.FRESH:
+        if _fresh(credentials):
             return
         ahead = credentials.token_state is TokenState.STALE
         if not self._refreshing.acquire(blocking=not ahead):
             return
         try:
-            if credentials.token_state is not TokenState.FRESH:
+            if not _fresh(credentials):  # another thread may have been quicker
                 self._ask(credentials)
         except ModelfleetError:
             if credentials.token_state is TokenState.INVALID:
@@ -139,7 +140,7 @@ class GoogleCredentials:
         finally:
             self._refreshing.release()
 
-    def _ask(self, credentials: Any) -> None:  # noqa: ANN401  (see above)
+    def _ask(self, credentials: Tokens) -> None:
         from google.auth.exceptions import GoogleAuthError, TransportError
 
         try:
@@ -152,7 +153,7 @@ class GoogleCredentials:
                 raise SourceUnavailable(SUBJECT, problem, LATER) from error
             raise SourceForbidden(SUBJECT, problem, _LOG_IN) from error
 
-    def _asker(self) -> Callable[..., Any]:
+    def _asker(self) -> Callable[..., SimpleNamespace]:
         """Return how the library sends its requests: through the transport, so that proxies and trust are the same."""
         from google.auth.exceptions import TransportError
 
@@ -162,27 +163,33 @@ class GoogleCredentials:
             body: str | bytes | None = None,
             headers: Mapping[str, str] | None = None,
             **_: object,
-        ) -> Any:  # noqa: ANN401  (the library's own shape)
+        ) -> SimpleNamespace:
             content = body.encode() if isinstance(body, str) else body
             try:
                 answer = self._transport.once(
                     Request(SUBJECT, url, method, headers=dict(headers or {}), body=content, ok=None)
                 )
             except ModelfleetError as error:
-                raise TransportError(error.problem) from error  # type: ignore[no-untyped-call]
+                raise TransportError(error.problem) from error
             return SimpleNamespace(status=answer.status, headers=answer.headers, data=answer.body)
 
         return ask
 
 
-def _applied(credentials: Any) -> dict[str, str]:  # noqa: ANN401  (see above)
+def _applied(credentials: Tokens) -> dict[str, str]:
     headers: dict[str, str] = {}
     if credentials.token:
         credentials.apply(headers)
     return headers
 
 
-def _usable(credentials: Any) -> bool:  # noqa: ANN401  (see above)
+def _fresh(credentials: Tokens) -> bool:
+    from google.auth.credentials import TokenState
+
+    return credentials.token_state is TokenState.FRESH
+
+
+def _usable(credentials: Tokens) -> bool:
     from google.auth.credentials import TokenState
 
     return credentials.token_state is not TokenState.INVALID

@@ -44,7 +44,7 @@ class Watched:
     def connect(self) -> None:
         """Connect, see ``http.client``."""
         self.answers = 0
-        super().connect()  # type: ignore[misc]
+        super().connect()  # type: ignore[misc]  # a mix-in before a kind of connection
 
     def getresponse(self) -> Any:  # noqa: ANN401  (a mix-in before either kind of connection)
         """Return the answer to the last request."""

@@ -27,8 +27,8 @@ class Answer(client.HTTPResponse):
     """An answer of the standard library, whose head is read by this module."""
 
     #: A dictionary with names in any case, as the standard library's message is one.
-    headers: HTTPHeaderDict  # type: ignore[assignment]
-    msg: HTTPHeaderDict  # type: ignore[assignment]
+    headers: HTTPHeaderDict  # type: ignore[assignment]  # see above
+    msg: HTTPHeaderDict  # type: ignore[assignment]  # see above
     _method: str
 
     @property

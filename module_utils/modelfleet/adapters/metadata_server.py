@@ -6,17 +6,35 @@ import json
 import os
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Protocol, cast
 
 from ..errors import SourceForbidden, SourceUnavailable
 from .transport import Request
 
 if TYPE_CHECKING:
+    from google.auth.credentials import TokenState
+
     from .transport import Transport
 
 _SUBJECT = "Google's metadata server"
 _HEADERS = {"Metadata-Flavor": "Google"}
 _PRODUCT = Path("/sys/class/dmi/id/product_name")
+
+
+class Tokens(Protocol):
+    """What all kinds of credentials of Google's library have in common."""
+
+    token: str | None
+
+    @property
+    def token_state(self) -> TokenState:
+        """Whether the token is fresh, stale or invalid."""
+
+    def refresh(self, request: object, /) -> None:
+        """Get another token; ``request`` sends what has to be asked."""
+
+    def apply(self, headers: dict[str, str], /) -> None:
+        """Add the token to the headers of a request."""
 
 
 def answering(transport: Transport) -> bool:
@@ -36,14 +54,17 @@ def answering(transport: Transport) -> bool:
     return bool(answer.headers.get("metadata-flavor") == "Google")
 
 
-def metadata_credentials(transport: Transport) -> Any:  # noqa: ANN401  (the library's class, known once it is imported)
+def metadata_credentials(transport: Transport) -> Tokens:
     """Return credentials that ask the metadata server for tokens.
 
     The library's own kind needs another HTTP client beside this one.
     """
     from google.auth.credentials import Credentials
 
-    class MetadataCredentials(Credentials):  # type: ignore[no-untyped-call,misc,unused-ignore]
+    class MetadataCredentials(Credentials):
+        def __init__(self) -> None:
+            super().__init__()  # type: ignore[no-untyped-call]  # the library types its classes in parts
+
         def refresh(self, request: object) -> None:  # noqa: ARG002  (the transport is known already)
             url = f"{_root()}/computeMetadata/v1/instance/service-accounts/default/token"
             answer = transport.request(Request(_SUBJECT, url, headers=_HEADERS, direct=True))
@@ -56,7 +77,7 @@ def metadata_credentials(transport: Transport) -> Any:  # noqa: ANN401  (the lib
             # The library compares with the time of UTC without a zone.
             self.expiry = datetime.now(timezone.utc).replace(tzinfo=None) + lifetime
 
-    return MetadataCredentials()  # type: ignore[no-untyped-call]
+    return cast("Tokens", MetadataCredentials())
 
 
 def _root() -> str:

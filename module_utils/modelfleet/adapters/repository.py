@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -52,7 +52,6 @@ class Source(Protocol):
         """Let a read that is going on in another thread, and every later one, fail at once; harmless at any time."""
 
 
-@runtime_checkable
 class Announcing(Source, Protocol):
     """A source whose answer tells more about the object than its listing did."""
 

@@ -10,8 +10,8 @@ from modelfleet_services.common import heartbeats
 from modelfleet_services.common.event_log import EventLog
 from modelfleet_services.common.heartbeats import HeartbeatFiles, Pulse
 from modelfleet_services.puller import vitals as module
-from modelfleet_services.puller.main import telling
 from modelfleet_services.puller.progress import Progress, described
+from modelfleet_services.puller.serving import telling
 from modelfleet_services.puller.vitals import Vitals
 
 from tests.support.played_engine import PlayedEngine
