@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import io
 import random
-import tarfile
 from dataclasses import replace
 
 import pytest
@@ -12,6 +10,7 @@ from modelfleet.adapters.access import Access
 from modelfleet.adapters.sources import Sources, SourcesRepository
 from modelfleet.locations import Location
 
+from tests.support.archives import tar_of
 from tests.support.faulty_proxy import Fault, FaultyProxy
 from tests.support.file_server import File, FileServer
 from tests.support.pull_lab import MIB, complaints, saved_model, versions_of
@@ -19,16 +18,6 @@ from tests.support.pull_process import Job, Pullers
 from tests.support.running_puller import RunningPuller, wants
 
 FILES = saved_model("m", 3 * MIB, shards=2, assets=4)
-
-
-def archive_of(files):
-    stream = io.BytesIO()
-    with tarfile.open(fileobj=stream, mode="w:gz", compresslevel=1) as archive:
-        for path, data in files.items():
-            member = tarfile.TarInfo(path)
-            member.size = len(data)
-            archive.addfile(member, io.BytesIO(data))
-    return stream.getvalue()
 
 
 @pytest.fixture
@@ -55,7 +44,7 @@ def proxy(server):
     ids=["corrupt", "truncate", "hang", "503"],
 )
 def test_a_fault_that_passes_delays_an_archive_and_no_more(server, proxy, tmp_path, fault, ranges):
-    server.files["/model.tar.gz"] = File(archive_of(FILES), ranges=ranges)
+    server.files["/model.tar.gz"] = File(tar_of(FILES.items(), "w:gz"), ranges=ranges)
     armed = proxy.add(fault)
     uri = f"{proxy.url}/model.tar.gz"
     repository = SourcesRepository({"m": Location(uri)}, lambda _model: {}, Sources(Access()), "test")
@@ -68,7 +57,7 @@ def test_a_fault_that_passes_delays_an_archive_and_no_more(server, proxy, tmp_pa
 
 
 def test_a_kill_before_any_change_of_the_disk(server, tmp_path):
-    server.files["/model.tar.gz"] = File(archive_of(FILES))
+    server.files["/model.tar.gz"] = File(tar_of(FILES.items(), "w:gz"))
     job = Job(f"{server.url}/model.tar.gz", "", str(tmp_path / "whole"), {"m": {"versions": [1]}}, workers=1)
     seed = random.randrange(1 << 32)
     with Pullers() as pullers:

@@ -179,3 +179,31 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  (the name of http.server)
         """Say nothing."""
+
+
+#: What ``ranged`` answers.
+CONTENT = bytes(range(256)) * 1000
+
+
+def ranged(content=CONTENT, **more):
+    """Return a reply that honours ranges."""
+
+    def reply(asked):
+        wanted = asked.headers.get("range", "")
+        if not wanted:
+            return Reply(200, content, **more)
+        first, _, last = wanted.removeprefix("bytes=").partition("-")
+        start, end = int(first), min(int(last or len(content) - 1), len(content) - 1)
+        return Reply(206, content[start : end + 1], {"Content-Range": f"bytes {start}-{end}/{len(content)}"}, **more)
+
+    return reply
+
+
+def drained(body, size=10_000):
+    """Return everything that a body still holds, read in pieces."""
+    buffer, got = memoryview(bytearray(size)), b""
+    with body:
+        while count := body.readinto(buffer):
+            got += bytes(buffer[:count])
+        assert body.readinto(buffer) == 0
+    return got

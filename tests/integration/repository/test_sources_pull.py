@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import os
-import tarfile
 import time
-import zipfile
 
 import pytest
 from modelfleet import pull
@@ -17,6 +14,7 @@ from modelfleet.locations import Location
 from modelfleet.specs import Manifest, Spec, Versions
 from modelfleet.store import Store
 
+from tests.support.archives import tar_of, zip_of
 from tests.support.faulty_proxy import Fault, FaultyProxy
 from tests.support.file_server import File, FileServer
 
@@ -36,22 +34,8 @@ def store(tmp_path):
     return Store(tmp_path / "store")
 
 
-def tar_gz(files):
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w:gz", compresslevel=1) as archive:
-        for name, content in files.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(content)
-            archive.addfile(info, io.BytesIO(content))
-    return buffer.getvalue()
-
-
-def zipped(files):
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, content in files.items():
-            archive.writestr(name, content)
-    return buffer.getvalue()
+def tgz_of(files):
+    return tar_of(files, "w:gz")
 
 
 def pulled(store, uris, retries=3, **settings):
@@ -78,11 +62,11 @@ def versions(store, model="m"):
     return {number: item.receipt.source for number, item in store.scan().get(model, {}).items() if item.complete}
 
 
-@pytest.mark.parametrize("pack", [tar_gz, zipped])
+@pytest.mark.parametrize("pack", [tgz_of, zip_of])
 @pytest.mark.parametrize("ranges", [True, False])
 def test_an_archive_becomes_a_version(server, store, pack, ranges):
-    name = "m.zip" if pack is zipped else "m.tgz"
-    server.files[f"/{name}"] = File(pack({f"m/1/{path}": content for path, content in MODEL.items()}), ranges=ranges)
+    name = "m.zip" if pack is zip_of else "m.tgz"
+    server.files[f"/{name}"] = File(pack([(f"m/1/{path}", content) for path, content in MODEL.items()]), ranges=ranges)
     uri = f"{server.url}/{name}"
     report = pulled(store, {"m": uri}, segment_bytes=MEBI)
     assert (report.refused, on_disk(store), versions(store)) == ((), MODEL, {1: uri})
@@ -94,7 +78,7 @@ def test_an_archive_becomes_a_version(server, store, pack, ranges):
 
 
 def test_a_hash_in_the_url_is_held_against_the_archive(server, store):
-    data = zipped(MODEL)
+    data = zip_of(MODEL.items())
     server.files["/m.zip"] = File(data)
     wrong = pulled(store, {"m": f"{server.url}/m.zip#sha256={'0' * 64}"})
     assert [item.error.code for item in wrong.refused] == ["DIGEST_MISMATCH"]
@@ -104,7 +88,7 @@ def test_a_hash_in_the_url_is_held_against_the_archive(server, store):
 
 
 def test_an_archive_that_was_damaged_on_its_way_is_never_published_and_pulled_again_later(server, store):
-    data = zipped(MODEL)
+    data = zip_of(MODEL.items())
     server.files["/m.zip"] = File(data)
     with FaultyProxy(server.url) as way:
         damage = way.add(Fault(path="m.zip", method="GET", corrupt=len(data) // 2))
@@ -133,17 +117,17 @@ def eventually(reached, timeout_s=10):
     ],
 )
 def test_an_archive_that_is_no_version_is_refused_and_replaced_when_it_is_mended(server, store, files, code):
-    server.files["/m.zip"] = File(zipped(files))
+    server.files["/m.zip"] = File(zip_of(files.items()))
     (refused,) = pulled(store, {"m": f"{server.url}/m.zip"}).refused
     assert refused.error.code == code
     assert not (store.root / "m").exists()
-    server.files["/m.zip"] = File(zipped(MODEL))
+    server.files["/m.zip"] = File(zip_of(MODEL.items()))
     assert pulled(store, {"m": f"{server.url}/m.zip"}).refused == ()
     assert on_disk(store) == MODEL
 
 
 def test_an_archive_that_would_fill_the_disk_is_refused(server, store, tmp_path):
-    server.files["/m.zip"] = File(zipped({"saved_model.pb": bytes(50 * MEBI)}))
+    server.files["/m.zip"] = File(zip_of([("saved_model.pb", bytes(50 * MEBI))]))
     free = store.free_bytes()
     (refused,) = pulled(store, {"m": f"{server.url}/m.zip"}, headroom_bytes=free - 20 * MEBI).refused
     assert refused.error.code == "NO_SPACE"
@@ -153,7 +137,7 @@ def test_an_archive_that_would_fill_the_disk_is_refused(server, store, tmp_path)
 def test_a_changed_source_comes_as_a_new_version_and_the_old_one_stays(server, store, tmp_path):
     (tmp_path / "shelf" / "0004").mkdir(parents=True)
     (tmp_path / "shelf" / "0004" / "saved_model.pb").write_bytes(b"four")
-    server.files["/m.zip"] = File(zipped(MODEL))
+    server.files["/m.zip"] = File(zip_of(MODEL.items()))
     first, second = f"{server.url}/m.zip", (tmp_path / "shelf").as_uri()
     for uri in (first, second, first, second):
         assert pulled(store, {"m": uri}).refused == ()
@@ -163,7 +147,7 @@ def test_a_changed_source_comes_as_a_new_version_and_the_old_one_stays(server, s
 
 
 def test_one_failing_model_does_not_stop_the_others(server, store):
-    server.files["/a.zip"] = File(zipped(MODEL))
+    server.files["/a.zip"] = File(zip_of(MODEL.items()))
     server.files["/b.zip"] = File(b"<html>", secret="Bearer s3cret")
     report = pulled(store, {"a": f"{server.url}/a.zip", "b": f"{server.url}/b.zip", "c": "pvc://claim/c"})
     assert [(item.model, item.version) for item in report.pulled] == [("a", 1)]

@@ -1,4 +1,4 @@
-"""The node that the tests of its loop share."""
+"""What tests of the engine share: a node, and a place to unpack archives."""
 
 from __future__ import annotations
 
@@ -13,3 +13,9 @@ def rig(tmp_path):
     for model in ("digits", "words"):
         rig.publish(model, 1)
     return rig
+
+
+@pytest.fixture
+def place(tmp_path):
+    (tmp_path / "version").mkdir()
+    return tmp_path

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import io
 import json
 import os
 import shutil
-import tarfile
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +21,8 @@ from modelfleet.manifest import track
 from modelfleet.pool import Pool
 from modelfleet.pull import Kind, PullItem, PullSettings
 from modelfleet.store import Store
+
+from tests.support.archives import tar_of
 
 MEBI = 1 << 20
 QUICK = PullSettings(workers=1, first_retry_s=0.01, max_retry_s=0.05, retries=2)
@@ -103,14 +103,9 @@ def run(store, remote, planned, settings=QUICK):
 
 def archived(remote, content):
     """Publish an archive of which only the size is known."""
-    stream = io.BytesIO()
-    with tarfile.open(fileobj=stream, mode="w:gz") as archive:
-        member = tarfile.TarInfo("saved_model.pb")
-        member.size = len(content)
-        archive.addfile(member, io.BytesIO(content))
     folder = remote.root / "digits" / "1"
     folder.mkdir(parents=True)
-    (folder / "model.tar.gz").write_bytes(stream.getvalue())
+    (folder / "model.tar.gz").write_bytes(tar_of([("saved_model.pb", content)], "w:gz"))
     remote.announce = lambda obj, _path: replace(obj, archive="tar")
 
 
