@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import http.client
-import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from modelfleet.adapters import readiness
 from modelfleet.errors import InvalidInput, ModelfleetError, ServerUnreachable
 
 from . import heartbeats
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _HEALTHY, _UNHEALTHY = 0, 1
-_PARTS = ("subject", "problem", "remedy")
-_LARGEST_ANSWER = 1024 * 1024
 _seconds = seconds(0.05)
 
 
@@ -61,26 +59,12 @@ def _from_server(url: str, timeout_s: float) -> list[str]:
         host, port = None, 0
     if not host:
         raise InvalidInput(f"--url {url}", "is not an http:// address", "write http://127.0.0.1:8001/health")
-    connection = http.client.HTTPConnection(host, port, timeout=timeout_s)
     try:
-        connection.request("GET", parts.path or "/health")
-        answer = connection.getresponse()
-        body = answer.read(_LARGEST_ANSWER)
+        status, body = readiness.ask(host, port, parts.path or "/health", timeout_s)
     except (OSError, http.client.HTTPException) as error:
         raise ServerUnreachable(
             url, f"does not answer ({type(error).__name__}: {error})", "look into the service's log"
         ) from error
-    finally:
-        connection.close()
-    if answer.status == http.HTTPStatus.OK:
+    if status == http.client.OK:
         return []
-    return _reasons(body) or [f"{url}: answers {answer.status} {answer.reason}"]
-
-
-def _reasons(body: bytes) -> list[str]:
-    """Return the reasons in an unhealthy service's answer; none when it is no such answer."""
-    try:
-        told: list[dict[str, Any]] = json.loads(body)["reasons"]
-        return [ModelfleetError(*(str(one[key]) for key in _PARTS)).one_line() for one in told]
-    except (ValueError, TypeError, KeyError):
-        return []
+    return readiness.reasons(body) or [f"{url}: answers {status} {http.client.responses.get(status, '')}".rstrip()]

@@ -111,3 +111,15 @@ class Rig:
 
 def one(*versions, labels=None, keep=2):
     return DesiredModel(tuple(versions), labels or {}, keep)
+
+
+def released_after_a_failed_load(rig):
+    """Let version 2 fail to load beside version 1, then mend and release it; return what is wanted."""
+    rig.converge({"digits": one(1), "words": one(1)})
+    rig.publish("digits", 2)
+    rig.failing.add(("digits", 2))
+    wish = {"digits": one(2), "words": one(1)}
+    rig.converge(wish)
+    rig.failing.clear()
+    rig.store.release("digits", 2)
+    return wish

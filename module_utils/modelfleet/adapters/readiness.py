@@ -15,6 +15,7 @@ TIMEOUT_S = 2.0
 LARGEST_ANSWER = 1024 * 1024
 #: As much of an answer in words of its own tells people why a program is not well.
 REASON_LENGTH = 500
+_PARTS = ("subject", "problem", "remedy")
 
 
 def complaint(address: str, port: int, path: str = "") -> str:
@@ -34,19 +35,30 @@ def complaint(address: str, port: int, path: str = "") -> str:
         return f"does not answer on {port}{path}"
 
 
-def _unwell(address: str, port: int, path: str) -> str:
-    with closing(http.client.HTTPConnection(address, port, timeout=TIMEOUT_S)) as connection:
+def ask(address: str, port: int, path: str, timeout_s: float = TIMEOUT_S) -> tuple[int, bytes]:
+    """Return the status and the body that a program answers to GET.
+
+    Raises:
+        OSError: it does not answer; ``http.client.HTTPException``: not in HTTP.
+    """
+    with closing(http.client.HTTPConnection(address, port, timeout=timeout_s)) as connection:
         connection.request("GET", path)
         with connection.getresponse() as answer:
-            if answer.status == http.client.OK:
-                return ""
-            return f"answers {answer.status} on {port}{path}: {_reasons(answer.read(LARGEST_ANSWER))}"
+            return answer.status, answer.read(LARGEST_ANSWER)
 
 
-def _reasons(body: bytes) -> str:
-    """Return the reasons that our services give, as lines of people; of any other program its own words."""
+def reasons(body: bytes) -> list[str]:
+    """Return the reasons that our services give for not being well, a line each; none for any other answer."""
     try:
         told = json.loads(body)["reasons"]
-        return "; ".join(ModelfleetError(one["subject"], one["problem"], one["remedy"]).one_line() for one in told)
+        return [ModelfleetError(*(str(one[key]) for key in _PARTS)).one_line() for one in told]
     except (ValueError, KeyError, TypeError):
-        return " ".join(body.decode(errors="replace").split())[:REASON_LENGTH]
+        return []
+
+
+def _unwell(address: str, port: int, path: str) -> str:
+    status, body = ask(address, port, path)
+    if status == http.client.OK:
+        return ""
+    words = "; ".join(reasons(body)) or " ".join(body.decode(errors="replace").split())[:REASON_LENGTH]
+    return f"answers {status} on {port}{path}: {words}"

@@ -10,6 +10,7 @@ from modelfleet.adapters.access import Access
 from modelfleet.adapters.transport import Transport
 
 from tests.support.gcs_server import running_gcs_server
+from tests.support.s3_server import forget_credentials
 
 _SILENT = (
     "STORAGE_EMULATOR_HOST",
@@ -57,3 +58,11 @@ def transport():
     found = Transport(Access(connect_timeout_s=5, read_timeout_s=5))
     yield found
     found.close()
+
+
+@pytest.fixture
+def credentials_of_anybody(monkeypatch, tmp_path):
+    """Let S3 be asked with a key that its server does not check."""
+    forget_credentials(monkeypatch, tmp_path)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "anybody")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "anything")

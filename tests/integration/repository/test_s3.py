@@ -11,7 +11,9 @@ from modelfleet.adapters.s3 import S3Store
 from modelfleet.adapters.transport import Transport
 from modelfleet.errors import SourceChanged, SourceForbidden, SourceNotFound, SourceUnavailable
 
-from tests.support.s3_server import Told, fault, forget_credentials, listing, played_s3, running_s3_server
+from tests.support.s3_server import Told, fault, listing, played_s3, running_s3_server
+
+pytestmark = pytest.mark.usefixtures("credentials_of_anybody")
 
 PAGE_SIZE = 10
 ODD_NAMES = [
@@ -34,13 +36,6 @@ ODD_NAMES = [
 def server():
     with running_s3_server(page_size=PAGE_SIZE) as running:
         yield running
-
-
-@pytest.fixture(autouse=True)
-def credentials(monkeypatch, tmp_path):
-    forget_credentials(monkeypatch, tmp_path)
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "anybody")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "anything")
 
 
 @pytest.fixture

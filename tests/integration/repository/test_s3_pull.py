@@ -12,7 +12,9 @@ from modelfleet.manifest import track
 from modelfleet.store import Store
 
 from tests.support.faulty_proxy import Fault, FaultyProxy
-from tests.support.s3_server import Told, forget_credentials, played_s3, running_s3_server
+from tests.support.s3_server import Told, played_s3, running_s3_server
+
+pytestmark = pytest.mark.usefixtures("credentials_of_anybody")
 
 MEBI = 1 << 20
 GRAPH = b"graph" * 300_000
@@ -30,13 +32,6 @@ def server():
 def way(server):
     with FaultyProxy(server.url) as proxy:
         yield proxy
-
-
-@pytest.fixture(autouse=True)
-def credentials(monkeypatch, tmp_path):
-    forget_credentials(monkeypatch, tmp_path)
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "anybody")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "anything")
 
 
 def pulled(url, folder, retries=2, **settings):

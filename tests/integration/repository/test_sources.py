@@ -23,7 +23,9 @@ from modelfleet.locations import Location
 from modelfleet.waiting import Clock
 
 from tests.support.file_server import File, FileServer
-from tests.support.s3_server import forget_credentials, running_s3_server
+from tests.support.s3_server import running_s3_server
+
+pytestmark = pytest.mark.usefixtures("credentials_of_anybody")
 
 _numbers = itertools.count()
 
@@ -32,13 +34,6 @@ _numbers = itertools.count()
 def s3_server():
     with running_s3_server(page_size=10) as running:
         yield running
-
-
-@pytest.fixture(autouse=True)
-def credentials(monkeypatch, tmp_path):
-    forget_credentials(monkeypatch, tmp_path)
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "anybody")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "anything")
 
 
 @pytest.fixture

@@ -1,8 +1,9 @@
-"""What tests of the engine share: a node, and a place to unpack archives."""
+"""What tests of the engine share: a node, a store, and a place to unpack archives."""
 
 from __future__ import annotations
 
 import pytest
+from modelfleet.store import Store
 
 from tests.support.node_rig import Rig
 
@@ -13,6 +14,11 @@ def rig(tmp_path):
     for model in ("digits", "words"):
         rig.publish(model, 1)
     return rig
+
+
+@pytest.fixture
+def store(tmp_path):
+    return Store(tmp_path / "store")
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from modelfleet.models_config import ModelsConfig
 from modelfleet.node import observe, prune
 from modelfleet.status import ServingState
 
-from tests.support.node_rig import LIMITS, one
+from tests.support.node_rig import LIMITS, one, released_after_a_failed_load
 
 
 def test_a_fresh_node_serves_everything_after_one_reload(rig):
@@ -79,13 +79,7 @@ def test_the_only_model_failing_leaves_an_empty_file_that_a_server_starts_with(r
 
 
 def test_a_version_released_after_its_failure_is_tried_anew_not_judged_by_the_old_failure(rig):
-    rig.converge({"digits": one(1), "words": one(1)})
-    rig.publish("digits", 2)
-    rig.failing.add(("digits", 2))
-    wish = {"digits": one(2), "words": one(1)}
-    rig.converge(wish)
-    rig.failing.clear()
-    rig.store.release("digits", 2)
+    wish = released_after_a_failed_load(rig)
     assert rig.server.monitor["digits"][2].failed
     rig.converge(wish)
     assert rig.available()["digits"] == [2]

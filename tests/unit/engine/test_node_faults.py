@@ -14,7 +14,7 @@ from modelfleet.models_config import ModelEntry, ModelsConfig
 from modelfleet.node import start_failures
 from modelfleet.status import ServingState, VersionStatus
 
-from tests.support.node_rig import LIMITS, one
+from tests.support.node_rig import LIMITS, one, released_after_a_failed_load
 
 
 def hanging(rig, *, loading=(), down=False):
@@ -100,13 +100,7 @@ def test_a_version_that_takes_the_server_down_each_time_is_set_aside(rig):
 
 
 def test_a_file_that_was_written_but_not_sent_is_sent_before_a_failure_is_believed(rig):
-    rig.converge({"digits": one(1), "words": one(1)})
-    rig.publish("digits", 2)
-    rig.failing.add(("digits", 2))
-    wish = {"digits": one(2), "words": one(1)}
-    rig.converge(wish)
-    rig.failing.clear()
-    rig.store.release("digits", 2)
+    wish = released_after_a_failed_load(rig)
     entries = models_config.read(rig.file)
     models_config.write(rig.file, entries.with_entry(ModelEntry("digits", f"{rig.store.root}/digits", (1, 2))))
     rig.converge(wish)

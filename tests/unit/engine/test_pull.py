@@ -27,11 +27,6 @@ def root(tmp_path):
     return tmp_path / "repository"
 
 
-@pytest.fixture
-def store(tmp_path):
-    return Store(tmp_path / "store")
-
-
 def put(root, model, version, size=10):
     folder = root / model / str(version)
     folder.mkdir(parents=True)

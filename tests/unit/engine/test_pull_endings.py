@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import threading
-import time
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -20,6 +19,8 @@ from modelfleet.pull import Kind, PullItem, PullSettings
 from modelfleet.pull_board import Board
 from modelfleet.store import Store
 from modelfleet.waiting import Clock
+
+from tests.support.pool_outcomes import outcomes
 
 KIBI, MEBI = 1 << 10, 1 << 20
 
@@ -75,21 +76,8 @@ def root(tmp_path):
     return tmp_path / "repository"
 
 
-@pytest.fixture
-def store(tmp_path):
-    return Store(tmp_path / "store")
-
-
 def item(remote, model, version=1, kind=Kind.PULL):
     return PullItem(model, version, remote.objects(model, version), kind)
-
-
-def outcomes(pool, count, timeout_s=10):
-    found, end = [], time.monotonic() + timeout_s
-    while len(found) < count and time.monotonic() < end:
-        found += pool.collect(0.1)
-    assert len(found) == count
-    return found
 
 
 def test_what_cannot_be_read_in_parts_is_not_put_down_for_its_neighbours(root, remote, store, monkeypatch):

@@ -20,6 +20,8 @@ from modelfleet.pool import Pool
 from modelfleet.pull import Kind, PullItem, PullSettings
 from modelfleet.store import Store
 
+from tests.support.pool_outcomes import outcomes
+
 KIBI, MEBI = 1 << 10, 1 << 20
 
 
@@ -94,11 +96,6 @@ def remote(root):
     return Remote(root)
 
 
-@pytest.fixture
-def store(tmp_path):
-    return Store(tmp_path / "store")
-
-
 def item(remote, model, version=1):
     return PullItem(model, version, remote.objects(model, version))
 
@@ -107,14 +104,6 @@ def item(remote, model, version=1):
 def pool_of(store, **settings):
     with Pool(store, PullSettings(**{"first_retry_s": 0.01, "segment_bytes": 256 * KIBI, **settings})) as pool:
         yield pool
-
-
-def outcomes(pool, count, timeout_s=10):
-    found, end = [], time.monotonic() + timeout_s
-    while len(found) < count and time.monotonic() < end:
-        found += pool.collect(0.1)
-    assert len(found) == count
-    return found
 
 
 def test_a_short_model_does_not_wait_for_a_long_one(root, remote, store):

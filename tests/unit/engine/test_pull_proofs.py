@@ -20,7 +20,6 @@ from modelfleet.jobs import Fate
 from modelfleet.manifest import track
 from modelfleet.pool import Pool
 from modelfleet.pull import Kind, PullItem, PullSettings
-from modelfleet.store import Store
 
 from tests.support.archives import tar_of
 
@@ -81,11 +80,6 @@ def digests_of(**files):
 def remote(tmp_path):
     (tmp_path / "repository").mkdir()
     return Remote(tmp_path / "repository")
-
-
-@pytest.fixture
-def store(tmp_path):
-    return Store(tmp_path / "store")
 
 
 def item(remote, version=1, kind=Kind.PULL):

@@ -27,11 +27,6 @@ def publish(store, model, version, *contents):
     store.publish(staging, receipt(*map(len, contents)))
 
 
-@pytest.fixture
-def store(tmp_path):
-    return Store(tmp_path / "store")
-
-
 def test_a_host_without_a_store_is_an_empty_store_and_stays_untouched(store):
     assert (store.scan(), store.quarantined(), store.good(), store.fingerprint("digits", 1)) == ({}, {}, {}, "")
     assert store.free_bytes() > 0
