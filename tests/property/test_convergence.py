@@ -57,7 +57,7 @@ class Fleet(RuleBasedStateMachine):
 
     # -- the world changes ---------------------------------------------------------------------------------------------
     @rule(name=st.sampled_from(MODELS), version=st.sampled_from(VERSIONS), broken=st.booleans())
-    def a_version_arrives(self, name: str, version: int, broken: bool) -> None:
+    def a_version_arrives(self, name: str, version: int, *, broken: bool) -> None:
         if version in self.disk[name]:
             return
         self.disk[name].add(version)

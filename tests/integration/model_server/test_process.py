@@ -96,7 +96,7 @@ def test_the_ports_stay_closed_until_the_first_models_are_up(tmp_path):
         server.wait_for_log("Adding/updating models")
         time.sleep(0.3)
         for port in (server.grpc_port, server.rest_port):
-            with pytest.raises(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+            with pytest.raises(ConnectionRefusedError), socket.create_connection(("127.0.0.1", port), timeout=1):
                 pass
         saved_models.scale(tmp_path / "m" / "1", 2.0)
         server.wait_for_port(server.rest_port)
@@ -185,7 +185,7 @@ def test_an_unreadable_monitoring_file_leaves_grpc_alone(model):
         server.wait_for_log("Failed to start server. Error: NOT_FOUND: /no/such; No such file or directory")
         with GrpcClient(server.target) as client:
             assert client.predict("default", [1.0]) == [2.0]
-        with pytest.raises(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+        with pytest.raises(ConnectionRefusedError), socket.create_connection(("127.0.0.1", port), timeout=1):
             pass
 
 

@@ -385,7 +385,7 @@ def test_a_host_that_does_not_take_connections_is_given_up():
         port = listener.getsockname()[1]
         waiting = [socket.socket() for _ in range(4)]
         for one in waiting:
-            one.setblocking(False)
+            one.settimeout(0)
             one.connect_ex(("127.0.0.1", port))
         with pytest.raises(SourceUnavailable, match="does not answer: the connection timed out"):
             transport.once(Request("x", f"http://127.0.0.1:{port}/"))
